@@ -1,0 +1,63 @@
+//! How long to wait before the n-th try: exponential, capped, jittered.
+//!
+//! One rule serves restarts, the breaker's open time and retries. It draws no chance of its own and knows no
+//! clock. Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+
+use std::time::Duration;
+
+/// How chance spreads a delay, so that many waiters do not come back together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Jitter {
+    /// Anywhere between nothing and the full delay: for retries of independent callers.
+    Full,
+    /// The delay times `1 ± share`: where a minimum wait matters, as for restarts and open circuits.
+    Spread(f64),
+}
+
+/// `min × 2^step`, at most `max`, then jittered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backoff {
+    /// Delay of step 0, before jitter.
+    pub min: Duration,
+    /// No delay is longer than this, before jitter.
+    pub max: Duration,
+    /// How chance spreads it.
+    pub jitter: Jitter,
+}
+
+impl Backoff {
+    /// The delay of `step` (from 0); `chance` is uniform in `[0, 1)`.
+    pub fn delay(&self, step: u32, chance: f64) -> Duration {
+        let full = self.min.saturating_mul(1 << step.min(30)).min(self.max);
+        match self.jitter {
+            Jitter::Full => full.mul_f64(chance),
+            Jitter::Spread(share) => full.mul_f64(1.0 - share + 2.0 * share * chance),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn delays_double_up_to_the_cap() {
+        let backoff = Backoff { min: SECOND, max: 5 * SECOND, jitter: Jitter::Spread(0.0) };
+        let delays: Vec<_> = (0..5).map(|step| backoff.delay(step, 0.5).as_secs()).collect();
+        assert_eq!(delays, [1, 2, 4, 5, 5]);
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_stays_within_its_bounds_for_every_step(step in 0u32..=u32::MAX, chance in 0.0..1.0f64) {
+            let spread = Backoff { min: SECOND, max: 60 * SECOND, jitter: Jitter::Spread(0.2) };
+            let full = Backoff { jitter: Jitter::Full, ..spread };
+            let delay = spread.delay(step, chance);
+            prop_assert!(delay >= SECOND.mul_f64(0.8) && delay <= (60 * SECOND).mul_f64(1.2));
+            prop_assert!(full.delay(step, chance) <= 60 * SECOND);
+        }
+    }
+}

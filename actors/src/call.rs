@@ -1,0 +1,130 @@
+//! What travels on a call: the request's bytes, and the answer's.
+//!
+//! Bodies are opaque here. The adapter of a dialect finds the few members that matter before the call starts
+//! and everything else is forwarded as it came; nothing in this crate parses JSON.
+
+use std::{ops::Range, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::Stream;
+
+use crate::error::{AttemptReport, ProviderError};
+
+/// A request as the caller sent it, with the members that matter already found.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The body, byte for byte.
+    pub body: Bytes,
+    /// Where the value of `model` stands in the body, quotes included: a provider puts its own there.
+    pub model: Range<usize>,
+    /// Does the caller want a stream?
+    pub stream: bool,
+    /// The caller's id for this call; one is made when absent.
+    pub id: Option<Arc<str>>,
+    /// How long the caller waits for the whole call; `None` leaves it to the attempts' own timeouts.
+    pub timeout: Option<Duration>,
+}
+
+impl Request {
+    /// A request whose `model` value stands at `model` in `body`.
+    pub fn new(body: Bytes, model: Range<usize>, stream: bool) -> Self {
+        Self { body, model, stream, id: None, timeout: None }
+    }
+
+    /// Gives the call an id of the caller's own.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<Arc<str>>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Limits the whole call, all attempts included.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+/// What a frame of a stream means to the policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    /// A keep-alive: no progress (PC18).
+    Ping,
+    /// Part of the answer without content yet: role, usage, finish reason.
+    Note,
+    /// The first or a further piece of content: from here on the answer is committed.
+    Content,
+    /// The dialect's own sign that the answer is complete.
+    End,
+}
+
+/// One event of a stream, as it came from the wire, blank line included.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// The event's bytes.
+    pub bytes: Bytes,
+    /// What it means.
+    pub kind: FrameKind,
+}
+
+/// Frames as a provider yields them. It must end with [`FrameKind::End`]: an end without it is a truncation.
+pub type FrameStream = Pin<Box<dyn Stream<Item = Result<Frame, ProviderError>> + Send>>;
+
+/// A provider's answer.
+pub enum ProviderReply {
+    /// A whole answer.
+    Full(FullReply),
+    /// An answer that is still being written.
+    Stream(StreamReply),
+}
+
+/// A whole answer of a provider.
+#[derive(Clone, Debug)]
+pub struct FullReply {
+    /// The body, byte for byte.
+    pub body: Bytes,
+    /// The provider's own id of the request.
+    pub request_id: Option<String>,
+}
+
+/// A streamed answer of a provider.
+pub struct StreamReply {
+    /// The events.
+    pub frames: FrameStream,
+    /// The provider's own id of the request.
+    pub request_id: Option<String>,
+}
+
+/// Who answered, and what it took.
+#[derive(Clone, Debug)]
+pub struct Story {
+    /// The call's id.
+    pub id: Arc<str>,
+    /// The chain that was asked.
+    pub chain: Arc<str>,
+    /// Who answered.
+    pub provider: Arc<str>,
+    /// With which model.
+    pub model: Arc<str>,
+    /// The provider's own id of the request.
+    pub upstream_request_id: Option<String>,
+    /// The attempts and refusals before the one that answered.
+    pub failed: Vec<AttemptReport>,
+}
+
+impl Story {
+    /// How many times a provider was asked, the answering one included.
+    pub fn attempts(&self) -> usize {
+        1 + self.failed.iter().filter(|a| !a.kind.is_refusal()).count()
+    }
+}
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The body, byte for byte.
+    pub body: Bytes,
+    /// Who answered, and what it took.
+    pub story: Story,
+}

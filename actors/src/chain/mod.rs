@@ -1,0 +1,2 @@
+//! One call's way.
+pub mod policy;

@@ -1,0 +1,80 @@
+//! What the outside must provide.
+//!
+//! Everything that could make two runs differ comes in through here: time, chance, ids, the wire and the
+//! store. With other implementations the whole system runs on virtual time and repeats itself from a seed.
+//! No implementation is here that touches a network, a disk or a real clock.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::BoxFuture;
+
+use crate::{
+    call::{ProviderReply, Request},
+    error::ProviderError,
+};
+
+/// Time, as far as decisions need it.
+pub trait Clock: Send + Sync + 'static {
+    /// Monotonic time: for every timeout, lease and backoff. It must be tokio's clock
+    /// (`tokio::time::Instant::now().into_std()`) so that sleeping and deciding agree.
+    fn now(&self) -> Instant;
+
+    /// Time since the Unix epoch: for people, and for what outlives the process.
+    fn unix_time(&self) -> Duration;
+}
+
+/// One attempt, as a provider sees it.
+#[derive(Clone, Copy)]
+pub struct ProviderCall<'a> {
+    /// What to send.
+    pub request: &'a Request,
+    /// The model to ask for, in place of the one in the request.
+    pub model: &'a str,
+    /// The call's id, to be sent along for tracing.
+    pub id: &'a str,
+    /// When the attempt will be abandoned.
+    pub deadline: Instant,
+}
+
+/// Something that answers requests.
+///
+/// The future runs on the caller's task: dropping it must abandon the request. Retries, timeouts (but for
+/// connecting) and limits are the runtime's work; an adapter makes exactly one request. A panic is contained
+/// and counted as [`ErrorKind::Panicked`](crate::error::ErrorKind::Panicked).
+pub trait Provider: Send + Sync + 'static {
+    /// Sends one request. A streaming request must be answered with [`ProviderReply::Stream`].
+    fn call<'a>(&'a self, call: ProviderCall<'a>) -> BoxFuture<'a, Result<ProviderReply, ProviderError>>;
+}
+
+/// A store failed; nothing is known about whether the write was kept.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct StoreError {
+    /// Which store, for people: a path or an address.
+    pub place: String,
+    /// What happened, and what to do next.
+    pub problem: String,
+}
+
+/// The small facts that one boot leaves to the next.
+///
+/// Called at start and on rare changes only, never on the request path.
+pub trait StateStore: Send + Sync + 'static {
+    /// The value last saved under `key`.
+    fn load(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Saves `value`; it is durable when this returns.
+    fn save(&self, key: &str, value: &[u8]) -> Result<(), StoreError>;
+}
+
+impl fmt::Debug for ProviderCall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderCall")
+            .field("id", &self.id)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}

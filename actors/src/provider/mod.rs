@@ -1,0 +1,2 @@
+//! One actor per provider.
+pub mod policy;

@@ -1,0 +1,2 @@
+//! Costs of the hot paths.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The system tests.
+fn main() {}
