@@ -1,2 +1,215 @@
-//! One call's way.
+//! One call's way: from target to target until one answers.
+//!
+//! [`plan`] decides, as a pure rule, whom to ask next; [`attempt`] asks one provider, within its timeouts;
+//! [`stream`] hands an answer on while it is being written. All of it runs on the caller's task: dropping the
+//! call drops everything that belongs to it. Nothing here is an actor.
+
+mod attempt;
+mod plan;
 pub mod policy;
+pub mod stream;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use metrics::Counter;
+
+use crate::{
+    call::{Reply, Request, Story},
+    commons::Commons,
+    error::{AttemptReport, CallError, ErrorKind, ProviderError},
+    provider::{ProviderDesk, desk::Refusal},
+};
+use attempt::{Answer, Limits};
+use plan::{Plan, Step};
+use policy::ChainPolicy;
+use stream::ReplyStream;
+
+/// A provider to ask, and the model to ask it for.
+#[derive(Clone)]
+pub struct Target {
+    /// The provider.
+    pub desk: Arc<ProviderDesk>,
+    /// The model's name at this provider.
+    pub model: Arc<str>,
+}
+
+/// A named list of targets, tried in order.
+pub struct Chain {
+    name: Arc<str>,
+    targets: Vec<Target>,
+    policy: ChainPolicy,
+    commons: Commons,
+    answered: Counter,
+}
+
+impl Chain {
+    /// A chain over at least one target.
+    pub fn new(name: &str, targets: Vec<Target>, policy: ChainPolicy, commons: &Commons) -> Self {
+        let answered = calls_total(name, "ok");
+        Self { name: name.into(), targets, policy, commons: commons.clone(), answered }
+    }
+
+    /// Its name: what clients ask for as `model`.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Whom it asks, in order.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// Asks until a provider has answered whole.
+    pub async fn call(&self, request: Request) -> Result<Reply, CallError> {
+        let (answer, story) = self.answer(&Request { stream: false, ..request }).await?;
+        match answer {
+            Answer::Full(full) => Ok(Reply { body: full.body, story }),
+            Answer::Stream(_) => Err(self.lost(story)),
+        }
+    }
+
+    /// Asks until a provider has sent its first content. Until then the call may move from one to the next
+    /// unseen; from then on it stays (RS5, RS6).
+    pub async fn stream(&self, request: Request) -> Result<ReplyStream, CallError> {
+        let (answer, story) = self.answer(&Request { stream: true, ..request }).await?;
+        match answer {
+            Answer::Stream(frames) => Ok(ReplyStream::new(*frames, story)),
+            Answer::Full(_) => Err(self.lost(story)),
+        }
+    }
+
+    async fn answer(&self, request: &Request) -> Result<(Answer, Story), CallError> {
+        let mut journey = Journey::new(self, request);
+        loop {
+            match journey.plan.next(|| self.commons.chance(&journey.id).f64()) {
+                Step::Try(target) => match self.attempt(target, request, &journey).await {
+                    Ok(answer) => {
+                        self.answered.increment(1);
+                        return Ok((answer, journey.arrived(&self.targets[target])));
+                    }
+                    Err(failure) => journey.missed(target, failure),
+                },
+                Step::Wait(delay) if journey.has_time_for(delay) => tokio::time::sleep(delay).await,
+                Step::Wait(_) | Step::GiveUp => return Err(journey.failed()),
+            }
+        }
+    }
+
+    async fn attempt(&self, target: usize, request: &Request, journey: &Journey<'_>) -> Result<Answer, Miss> {
+        let Target { desk, model } = &self.targets[target];
+        let started = self.commons.now();
+        let limits = Limits::new(&desk.policy.timeouts, started, journey.deadline);
+        if journey.deadline.is_some_and(|deadline| deadline <= started) {
+            return Err(Miss::before(ErrorKind::DeadlineExceeded));
+        }
+        let permit = desk.admit(started).map_err(Miss::Refused)?;
+        let answer = attempt::run(permit, request, model, &journey.id, limits, &self.commons).await;
+        answer.map_err(|error| Miss::Failed(error, self.commons.now().saturating_duration_since(started)))
+    }
+
+    /// An answer of the other shape than was asked for: the attempt already refuses those.
+    fn lost(&self, story: Story) -> CallError {
+        CallError { kind: ErrorKind::Malformed, attempts: story.failed, retry_after: None, upstream: None }
+    }
+}
+
+/// Why an attempt was not the last.
+enum Miss {
+    Refused(Refusal),
+    Failed(ProviderError, Duration),
+}
+
+impl Miss {
+    fn before(kind: ErrorKind) -> Self {
+        Self::Failed(ProviderError::new(kind, kind.class().advice), Duration::ZERO)
+    }
+}
+
+/// One call under way.
+struct Journey<'a> {
+    chain: &'a Chain,
+    id: Arc<str>,
+    deadline: Option<Instant>,
+    plan: Plan,
+    failed: Vec<AttemptReport>,
+    last: Option<ProviderError>,
+}
+
+impl<'a> Journey<'a> {
+    fn new(chain: &'a Chain, request: &Request) -> Self {
+        let commons = &chain.commons;
+        let id = request.id.clone().unwrap_or_else(|| commons.new_id());
+        let deadline = request.timeout.map(|timeout| commons.now() + timeout);
+        let plan = Plan::new(chain.policy, chain.targets.len());
+        Self { chain, id, deadline, plan, failed: Vec::new(), last: None }
+    }
+
+    fn has_time_for(&self, delay: Duration) -> bool {
+        self.deadline.is_none_or(|deadline| self.chain.commons.now() + delay < deadline)
+    }
+
+    fn missed(&mut self, target: usize, miss: Miss) {
+        let Target { desk, model } = &self.chain.targets[target];
+        let (error, latency) = match miss {
+            Miss::Refused(refusal) => {
+                self.plan.refused(target);
+                (refused(desk, refusal), Duration::ZERO)
+            }
+            Miss::Failed(error, latency) => {
+                self.plan.failed(target, error.kind.class(), error.retry_after);
+                (error, latency)
+            }
+        };
+        let report = AttemptReport {
+            provider: desk.name().clone(),
+            model: model.clone(),
+            kind: error.kind,
+            message: error.message.clone(),
+            status: error.status,
+            latency_ms: latency.as_millis() as u64,
+            retry_after: error.retry_after,
+            upstream_request_id: error.request_id.clone(),
+        };
+        if !error.kind.is_refusal() {
+            tracing::warn!(request_id = %self.id, chain = %self.chain.name, attempt = %report, "attempt failed");
+            self.last = Some(error);
+        }
+        self.failed.push(report);
+    }
+
+    fn arrived(self, target: &Target) -> Story {
+        Story {
+            id: self.id,
+            chain: self.chain.name.clone(),
+            provider: target.desk.name().clone(),
+            model: target.model.clone(),
+            upstream_request_id: None,
+            failed: self.failed,
+        }
+    }
+
+    fn failed(self) -> CallError {
+        // What was really tried tells more than who was not asked.
+        let kind = self.last.as_ref().map(|e| e.kind).or(self.failed.last().map(|a| a.kind));
+        let kind = kind.unwrap_or(ErrorKind::CircuitOpen);
+        calls_total(&self.chain.name, kind.code()).increment(1);
+        let retry_after = self.failed.iter().filter_map(|a| a.retry_after).min();
+        let upstream = self.last.filter(|_| self.failed.len() == 1).map(Box::new);
+        CallError { kind, attempts: self.failed, retry_after, upstream }
+    }
+}
+
+fn refused(desk: &ProviderDesk, refusal: Refusal) -> ProviderError {
+    let message = match refusal.kind {
+        ErrorKind::CircuitOpen => desk.reason().to_string(),
+        _ => format!("provider {} already serves {} calls", desk.name(), desk.policy.max_concurrent),
+    };
+    ProviderError { retry_after: refusal.retry_after, ..ProviderError::new(refusal.kind, message) }
+}
+
+fn calls_total(chain: &str, outcome: &'static str) -> Counter {
+    metrics::counter!("mainstay_calls_total", "chain" => chain.to_string(), "outcome" => outcome)
+}

@@ -1,0 +1,102 @@
+//! One question to one provider, within its timeouts, with its panics contained.
+//!
+//! It holds the permit all the while; whatever happens, also being dropped, the permit tells the provider's
+//! actor. Whether there is another attempt is not decided here.
+
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt;
+
+use super::stream::AnswerStream;
+use crate::{
+    call::{FullReply, ProviderReply, Request},
+    commons::Commons,
+    error::{ErrorKind, ProviderError},
+    ports::ProviderCall,
+    provider::{desk::Permit, policy::Timeouts},
+    shell::panic_text,
+};
+
+/// What an attempt ends with.
+pub(super) enum Answer {
+    Full(FullReply),
+    Stream(Box<AnswerStream>),
+}
+
+/// When an attempt is too late, by phase.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) first_token: Instant,
+    pub(super) idle: Duration,
+    /// The end of the whole attempt, and what it is when it comes.
+    pub(super) end: (Instant, ErrorKind),
+}
+
+impl Limits {
+    pub(super) fn new(timeouts: &Timeouts, started: Instant, deadline: Option<Instant>) -> Self {
+        let total = started + timeouts.total;
+        let end = match deadline {
+            Some(deadline) if deadline < total => (deadline, ErrorKind::DeadlineExceeded),
+            _ => (total, ErrorKind::TotalTimeout),
+        };
+        Self { first_token: started + timeouts.first_token, idle: timeouts.idle, end }
+    }
+
+    /// Until when content must have come, and what it is when it has not.
+    pub(super) fn first(&self) -> (Instant, ErrorKind) {
+        let first_token = (self.first_token, ErrorKind::FirstTokenTimeout);
+        if self.first_token < self.end.0 { first_token } else { self.end }
+    }
+}
+
+/// Asks, and waits for a whole answer or for the first content of a stream.
+pub(super) async fn run(
+    permit: Permit,
+    request: &Request,
+    model: &str,
+    id: &str,
+    limits: Limits,
+    commons: &Commons,
+) -> Result<Answer, ProviderError> {
+    let desk = permit.desk().clone();
+    let call = ProviderCall { request, model, id, deadline: limits.end.0 };
+    let asked = AssertUnwindSafe(async { desk.provider.call(call).await }).catch_unwind();
+    let (until, too_late) = if request.stream { limits.first() } else { limits.end };
+    let reply = match tokio::time::timeout_at(until.into(), asked).await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(panic)) => Err(panicked(&*panic)),
+        Err(_) => Err(late(too_late)),
+    };
+    match reply {
+        Ok(ProviderReply::Full(full)) if !request.stream => {
+            permit.answered();
+            Ok(Answer::Full(full))
+        }
+        Ok(ProviderReply::Stream(reply)) if request.stream => {
+            let opened = AnswerStream::open(reply, permit, limits, commons.clone()).await?;
+            Ok(Answer::Stream(Box::new(opened)))
+        }
+        Ok(_) => {
+            Err(end(permit, ProviderError::new(ErrorKind::Malformed, "a stream was mistaken for an answer")))
+        }
+        Err(error) => Err(end(permit, error)),
+    }
+}
+
+pub(super) fn end(permit: Permit, error: ProviderError) -> ProviderError {
+    permit.failed(error.kind);
+    error
+}
+
+pub(super) fn late(kind: ErrorKind) -> ProviderError {
+    ProviderError::new(kind, "nothing came in time")
+}
+
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> ProviderError {
+    tracing::error!(panic = %panic_text(panic), "a provider's code panicked");
+    // The text of a panic may hold anything; it stays in our log.
+    ProviderError::new(ErrorKind::Panicked, "the provider's code panicked")
+}

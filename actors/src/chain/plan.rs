@@ -1,0 +1,95 @@
+//! Whom to ask next, as a pure rule.
+//!
+//! Targets are asked in order, each once, without waiting: failing over is free. Only when every target has
+//! been asked or refused does the plan wait and go through those again that may be retried. One cap holds over
+//! all of it, whatever the chain (PC14). Asking, waiting and measuring are not done here.
+
+use std::time::Duration;
+
+use super::policy::ChainPolicy;
+use crate::error::Class;
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Step {
+    /// Ask this target.
+    Try(usize),
+    /// Wait, then ask for the next step.
+    Wait(Duration),
+    /// There is nobody left to ask.
+    GiveUp,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    times: u32,
+    again: bool,
+    hint: Duration,
+}
+
+/// The state of one call.
+pub(super) struct Plan {
+    policy: ChainPolicy,
+    targets: Vec<Asked>,
+    next: usize,
+    round: u32,
+    made: u32,
+    over: bool,
+}
+
+impl Plan {
+    pub(super) fn new(policy: ChainPolicy, targets: usize) -> Self {
+        let asked = Asked { times: 0, again: true, hint: Duration::ZERO };
+        Self { policy, targets: vec![asked; targets], next: 0, round: 0, made: 0, over: false }
+    }
+
+    /// The next step; `chance` is uniform in `[0, 1)` and drawn only for a wait.
+    pub(super) fn next(&mut self, chance: impl FnOnce() -> f64) -> Step {
+        if self.over || self.made >= self.policy.max_attempts {
+            return Step::GiveUp;
+        }
+        if let Some(target) = (self.next..self.targets.len()).find(|&t| self.may_be_asked(t)) {
+            self.next = target + 1;
+            return Step::Try(target);
+        }
+        self.next_round(chance)
+    }
+
+    /// The target was not admitted: nothing was asked.
+    pub(super) fn refused(&mut self, target: usize) {
+        debug_assert!(target < self.targets.len());
+    }
+
+    /// The target was asked and failed.
+    pub(super) fn failed(&mut self, target: usize, class: Class, hint: Option<Duration>) {
+        let asked = &mut self.targets[target];
+        asked.times += 1;
+        asked.again = class.retry;
+        asked.hint = hint.unwrap_or_default();
+        self.made += 1;
+        self.over = !class.fall_over;
+    }
+
+    fn may_be_asked(&self, target: usize) -> bool {
+        let asked = self.targets[target];
+        asked.again && asked.times <= self.policy.retries
+    }
+
+    /// Waiting is worth it only for a target that was asked and may be asked again soon: one that refused
+    /// us, or asks for a longer wait than our longest, is left to the caller's next call.
+    fn next_round(&mut self, chance: impl FnOnce() -> f64) -> Step {
+        let retries = (0..self.targets.len()).filter(|&t| self.targets[t].times > 0 && self.may_be_asked(t));
+        let Some(hint) = retries.map(|t| self.targets[t].hint).min() else { return Step::GiveUp };
+        if hint > self.policy.backoff.max {
+            return Step::GiveUp;
+        }
+        let delay = self.policy.backoff.delay(self.round, chance()).max(hint);
+        self.round += 1;
+        self.next = 0;
+        Step::Wait(delay)
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,205 @@
+//! An answer that is handed on while it is being written.
+//!
+//! Up to the first content nothing has reached the caller, and a broken stream is just a failed attempt.
+//! From then on it goes on or ends with an explicit [`Interrupted`]: an end without the dialect's own sign of
+//! completeness is never passed off as one (RS6). Buffers hold the few frames before the first content and
+//! nothing else; a slow caller slows the provider down.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use futures_util::Stream;
+use tokio::time::Sleep;
+
+use super::attempt::{Limits, end, late, panicked};
+use crate::{
+    call::{Frame, FrameKind, FrameStream, Story, StreamReply},
+    commons::Commons,
+    error::{ErrorKind, Interrupted, ProviderError},
+    provider::desk::Permit,
+};
+
+/// Frames that may come before the first content; a provider that sends more is not answering.
+const PRELUDE: usize = 64;
+
+/// A stream that has begun, and who is writing it.
+pub struct ReplyStream {
+    /// Who answers, and what it took.
+    pub story: Story,
+    frames: AnswerStream,
+}
+
+impl ReplyStream {
+    pub(super) fn new(frames: AnswerStream, mut story: Story) -> Self {
+        story.upstream_request_id.clone_from(&frames.request_id);
+        Self { story, frames }
+    }
+}
+
+impl Stream for ReplyStream {
+    type Item = Result<Frame, Interrupted>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.frames.poll_frame(cx)
+    }
+}
+
+pub(super) struct AnswerStream {
+    frames: FrameStream,
+    request_id: Option<String>,
+    prelude: VecDeque<Frame>,
+    /// None once the attempt's end is told.
+    permit: Option<Permit>,
+    provider: Arc<str>,
+    limits: Limits,
+    commons: Commons,
+    timer: Pin<Box<Sleep>>,
+    /// Since when the provider, not the caller, keeps us waiting.
+    waiting_since: Option<Instant>,
+    delivered: u64,
+}
+
+impl AnswerStream {
+    /// Waits for the first content, or for a complete answer without any.
+    pub(super) async fn open(
+        reply: StreamReply,
+        permit: Permit,
+        limits: Limits,
+        commons: Commons,
+    ) -> Result<Self, ProviderError> {
+        let provider = permit.desk().name().clone();
+        let timer = Box::pin(tokio::time::sleep_until(limits.first().0.into()));
+        let StreamReply { frames, request_id } = reply;
+        let (prelude, permit) = (VecDeque::new(), Some(permit));
+        let mut stream = Self {
+            frames,
+            request_id,
+            prelude,
+            permit,
+            provider,
+            limits,
+            commons,
+            timer,
+            waiting_since: None,
+            delivered: 0,
+        };
+        stream.read_prelude().await.map_err(|error| stream.give_up(error))?;
+        stream.rest();
+        Ok(stream)
+    }
+
+    async fn read_prelude(&mut self) -> Result<(), ProviderError> {
+        loop {
+            let frame = poll_fn(|cx| self.poll_first(cx)).await?;
+            let kind = frame.kind;
+            if kind == FrameKind::Ping {
+                continue;
+            }
+            self.prelude.push_back(frame);
+            match kind {
+                FrameKind::Content => {
+                    self.permit.iter().for_each(Permit::first_token);
+                    return Ok(());
+                }
+                FrameKind::End => return Ok(()),
+                _ if self.prelude.len() == PRELUDE => {
+                    return Err(ProviderError::new(ErrorKind::Malformed, "many frames without any content"));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, ProviderError>> {
+        if let Poll::Ready(read) = self.poll_provider(cx) {
+            return Poll::Ready(read);
+        }
+        ready!(self.timer.as_mut().poll(cx));
+        Poll::Ready(Err(late(self.limits.first().1)))
+    }
+
+    /// The next frame from the provider; an end without a sign of completeness is an error.
+    fn poll_provider(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, ProviderError>> {
+        let frames = &mut self.frames;
+        let polled = catch_unwind(AssertUnwindSafe(|| frames.as_mut().poll_next(cx)));
+        match polled {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(Some(read))) => Poll::Ready(read),
+            Ok(Poll::Ready(None)) => Poll::Ready(Err(ProviderError::new(
+                ErrorKind::Truncated,
+                "the stream ended before it was complete",
+            ))),
+            Err(panic) => Poll::Ready(Err(panicked(&*panic))),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Interrupted>>> {
+        if let Some(frame) = self.prelude.pop_front() {
+            return Poll::Ready(Some(Ok(self.hand_over(frame))));
+        }
+        if self.permit.is_none() {
+            return Poll::Ready(None);
+        }
+        let read = match self.poll_provider(cx) {
+            Poll::Ready(read) => read,
+            Poll::Pending => Err(ready!(self.poll_patience(cx))),
+        };
+        Poll::Ready(Some(match read {
+            Ok(frame) => Ok(self.hand_over(frame)),
+            Err(error) => {
+                let (provider, delivered) = (self.provider.clone(), self.delivered);
+                Err(Interrupted { provider, delivered, error: self.give_up(error) })
+            }
+        }))
+    }
+
+    fn hand_over(&mut self, frame: Frame) -> Frame {
+        match frame.kind {
+            FrameKind::Ping => return frame,
+            FrameKind::Content => self.delivered += 1,
+            FrameKind::End => self.permit.take().into_iter().for_each(Permit::answered),
+            FrameKind::Note => {}
+        }
+        self.waiting_since = None;
+        frame
+    }
+
+    /// Resolves when the provider has been silent for too long, or the attempt's time is over. The timer is
+    /// moved only when it fires: frames come often, timeouts hardly ever.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<ProviderError> {
+        let now = self.commons.now();
+        let idle_end = *self.waiting_since.get_or_insert(now) + self.limits.idle;
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let now = self.commons.now();
+            let (end, too_late) = self.limits.end;
+            if now >= end {
+                return Poll::Ready(late(too_late));
+            }
+            if now >= idle_end {
+                return Poll::Ready(late(ErrorKind::IdleTimeout));
+            }
+            self.timer.as_mut().reset(idle_end.min(end).into());
+        }
+    }
+
+    /// From the first content on, silence is measured instead.
+    fn rest(&mut self) {
+        let now = self.commons.now();
+        self.timer.as_mut().reset((now + self.limits.idle).min(self.limits.end.0).into());
+    }
+
+    fn give_up(&mut self, error: ProviderError) -> ProviderError {
+        match self.permit.take() {
+            Some(permit) => end(permit, error),
+            None => error,
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Where everybody with a health keeps a row.
+//!
+//! A row belongs to one [`Reporter`] and says how it is now, not what happened; writing it twice changes
+//! nothing. Memory is bounded by the components, never by the reports. Judging the rows is not done here.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{ports::Clock, supervision::Handle};
+
+/// How a component is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// Well.
+    Ok,
+    /// It works, but not as it should.
+    Degraded,
+    /// It does not work.
+    Failed,
+}
+
+/// Whose trouble a component's failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concern {
+    /// The system's own: it cannot do without this component.
+    Own,
+    /// A group's, whose members stand in for each other: the system cannot do without the last of them.
+    OneOf(&'static str),
+}
+
+/// One component's health in one respect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Who.
+    pub component: Arc<str>,
+    /// In which respect.
+    pub cause: &'static str,
+    /// Whose trouble it is.
+    pub concern: Concern,
+    /// How it is.
+    pub health: Health,
+    /// Why, in one sentence.
+    pub text: Arc<str>,
+    /// Since when it is like that, since the Unix epoch.
+    pub since: Duration,
+    /// When it may be over, since the Unix epoch.
+    pub expected_until: Option<Duration>,
+}
+
+/// Tells the mode manager to look at the board.
+#[derive(Clone, Copy, Debug)]
+pub struct Look;
+
+/// All rows, in order of component and cause.
+#[derive(Clone)]
+pub struct HealthBoard(Arc<Inner>);
+
+type Key = (Arc<str>, &'static str);
+/// Each row with the number of the reporter that owns it.
+type Rows = BTreeMap<Key, (u64, Row)>;
+
+struct Inner {
+    clock: Arc<dyn Clock>,
+    rows: Mutex<Rows>,
+    owners: AtomicU64,
+    looking: AtomicBool,
+    manager: OnceLock<Handle<Look>>,
+}
+
+/// The right to one row. Dropping it takes the row off the board.
+pub struct Reporter {
+    board: HealthBoard,
+    key: Key,
+    owner: u64,
+}
+
+impl HealthBoard {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Inner {
+            clock,
+            rows: Mutex::default(),
+            owners: AtomicU64::new(0),
+            looking: AtomicBool::new(false),
+            manager: OnceLock::new(),
+        }))
+    }
+
+    pub(crate) fn tell_manager_at(&self, manager: Handle<Look>) {
+        let _ = self.0.manager.set(manager);
+    }
+
+    /// Puts a row on the board, well until reported otherwise.
+    pub fn reporter(&self, component: &Arc<str>, cause: &'static str, concern: Concern) -> Reporter {
+        let owner = self.0.owners.fetch_add(1, Ordering::Relaxed);
+        let key = (component.clone(), cause);
+        let row = Row {
+            component: component.clone(),
+            cause,
+            concern,
+            health: Health::Ok,
+            text: "".into(),
+            since: self.0.clock.unix_time(),
+            expected_until: None,
+        };
+        self.rows_mut().insert(key.clone(), (owner, row));
+        self.nudge();
+        Reporter { board: self.clone(), key, owner }
+    }
+
+    /// All rows; reports made after this call lead to another look.
+    pub(crate) fn look(&self) -> Vec<Row> {
+        self.0.looking.store(false, Ordering::SeqCst);
+        self.rows()
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> Vec<Row> {
+        self.rows_mut().values().map(|(_, row)| row.clone()).collect()
+    }
+
+    fn rows_mut(&self) -> MutexGuard<'_, Rows> {
+        self.0.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One look covers all reports made before it, so at most one waits in the manager's mailbox. A manager
+    /// that is down looks when it starts.
+    fn nudge(&self) {
+        if self.0.looking.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let told = self.0.manager.get().is_some_and(|manager| manager.tell(Look).is_ok());
+        if !told {
+            self.0.looking.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Reporter {
+    /// Says how the component is now.
+    pub fn report(&self, health: Health, text: &str, expected_until: Option<Duration>) {
+        {
+            let mut rows = self.board.rows_mut();
+            let Some((_, row)) = rows.get_mut(&self.key).filter(|(owner, _)| *owner == self.owner) else {
+                return;
+            };
+            if row.health == health && *row.text == *text && row.expected_until == expected_until {
+                return;
+            }
+            if row.health != health {
+                row.since = self.board.0.clock.unix_time();
+            }
+            row.health = health;
+            row.text = text.into();
+            row.expected_until = expected_until;
+        }
+        self.board.nudge();
+    }
+
+    /// Says that all is well.
+    pub fn clear(&self) {
+        self.report(Health::Ok, "", None);
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        {
+            let mut rows = self.board.rows_mut();
+            if rows.get(&self.key).is_some_and(|(owner, _)| *owner == self.owner) {
+                rows.remove(&self.key);
+            }
+        }
+        self.board.nudge();
+    }
+}
