@@ -5,6 +5,9 @@
 
 use std::time::Duration;
 
+/// No setting may ask for a longer delay.
+const MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How chance spreads a delay, so that many waiters do not come back together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Jitter {
@@ -26,6 +29,18 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// Says what is out of its range, if anything is.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self.jitter {
+            Jitter::Spread(share) if !(0.0..=1.0).contains(&share) => {
+                Err("a backoff's jitter must spread by a share from 0 to 1")
+            }
+            _ if self.min > self.max => Err("a backoff's shortest delay must not exceed its longest"),
+            _ if self.max > MAX => Err("a backoff's longest delay must not exceed 24 h"),
+            _ => Ok(()),
+        }
+    }
+
     /// The delay of `step` (from 0); `chance` is uniform in `[0, 1)`.
     pub fn delay(&self, step: u32, chance: f64) -> Duration {
         let full = self.min.saturating_mul(1 << step.min(30)).min(self.max);

@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod call;
 pub mod chain;
+pub mod clock;
 pub mod commons;
 pub mod error;
 pub mod event;
@@ -11,3 +12,4 @@ pub mod ports;
 pub mod provider;
 pub mod shell;
 pub mod supervision;
+pub mod system;

@@ -84,7 +84,7 @@ impl Chain {
     async fn answer(&self, request: &Request) -> Result<(Answer, Story), CallError> {
         let mut journey = Journey::new(self, request);
         loop {
-            match journey.plan.next(|| self.commons.chance(&journey.id).f64()) {
+            match journey.next() {
                 Step::Try(target) => match self.attempt(target, request, &journey).await {
                     Ok(answer) => {
                         self.answered.increment(1);
@@ -145,6 +145,12 @@ impl<'a> Journey<'a> {
         let deadline = request.timeout.map(|timeout| commons.now() + timeout);
         let plan = Plan::new(chain.policy, chain.targets.len());
         Self { chain, id, deadline, plan, failed: Vec::new(), last: None }
+    }
+
+    /// Chance follows from the call's id and how far it got: nothing is drawn for a call that never waits.
+    fn next(&mut self) -> Step {
+        let (commons, id, failures) = (&self.chain.commons, &self.id, self.failed.len());
+        self.plan.next(|| commons.chance(&format!("{id}/{failures}")).f64())
     }
 
     fn has_time_for(&self, delay: Duration) -> bool {

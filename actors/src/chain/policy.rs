@@ -16,6 +16,16 @@ pub struct ChainPolicy {
     pub max_attempts: u32,
 }
 
+impl ChainPolicy {
+    /// Says which setting is out of its range, if one is.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self.max_attempts {
+            0 => Err("`max_attempts` must be at least 1"),
+            _ => self.backoff.check(),
+        }
+    }
+}
+
 impl Default for ChainPolicy {
     fn default() -> Self {
         let backoff =

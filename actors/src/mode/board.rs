@@ -1,13 +1,14 @@
 //! Where everybody with a health keeps a row.
 //!
-//! A row belongs to one [`Reporter`] and says how it is now, not what happened; writing it twice changes
-//! nothing. Memory is bounded by the components, never by the reports. Judging the rows is not done here.
+//! A row says how a component is now, not what happened; writing it twice changes nothing. Its [`Reporter`]
+//! outlives the component's lives, so the last word of one life stands until the next one speaks. Memory is
+//! bounded by the components, never by the reports. Judging the rows is not done here.
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -62,22 +63,19 @@ pub struct Look;
 pub struct HealthBoard(Arc<Inner>);
 
 type Key = (Arc<str>, &'static str);
-/// Each row with the number of the reporter that owns it.
-type Rows = BTreeMap<Key, (u64, Row)>;
+type Rows = BTreeMap<Key, Row>;
 
 struct Inner {
     clock: Arc<dyn Clock>,
     rows: Mutex<Rows>,
-    owners: AtomicU64,
     looking: AtomicBool,
     manager: OnceLock<Handle<Look>>,
 }
 
-/// The right to one row. Dropping it takes the row off the board.
+/// The pen of one row. Dropping it takes the row off the board.
 pub struct Reporter {
     board: HealthBoard,
     key: Key,
-    owner: u64,
 }
 
 impl HealthBoard {
@@ -85,7 +83,6 @@ impl HealthBoard {
         Self(Arc::new(Inner {
             clock,
             rows: Mutex::default(),
-            owners: AtomicU64::new(0),
             looking: AtomicBool::new(false),
             manager: OnceLock::new(),
         }))
@@ -95,9 +92,9 @@ impl HealthBoard {
         let _ = self.0.manager.set(manager);
     }
 
-    /// Puts a row on the board, well until reported otherwise.
+    /// Puts a row on the board, well until reported otherwise. One reporter a row: a second one would take it
+    /// along when it is dropped.
     pub fn reporter(&self, component: &Arc<str>, cause: &'static str, concern: Concern) -> Reporter {
-        let owner = self.0.owners.fetch_add(1, Ordering::Relaxed);
         let key = (component.clone(), cause);
         let row = Row {
             component: component.clone(),
@@ -108,9 +105,9 @@ impl HealthBoard {
             since: self.0.clock.unix_time(),
             expected_until: None,
         };
-        self.rows_mut().insert(key.clone(), (owner, row));
+        self.rows_mut().insert(key.clone(), row);
         self.nudge();
-        Reporter { board: self.clone(), key, owner }
+        Reporter { board: self.clone(), key }
     }
 
     /// All rows; reports made after this call lead to another look.
@@ -121,7 +118,7 @@ impl HealthBoard {
 
     /// All rows.
     pub fn rows(&self) -> Vec<Row> {
-        self.rows_mut().values().map(|(_, row)| row.clone()).collect()
+        self.rows_mut().values().cloned().collect()
     }
 
     fn rows_mut(&self) -> MutexGuard<'_, Rows> {
@@ -146,9 +143,7 @@ impl Reporter {
     pub fn report(&self, health: Health, text: &str, expected_until: Option<Duration>) {
         {
             let mut rows = self.board.rows_mut();
-            let Some((_, row)) = rows.get_mut(&self.key).filter(|(owner, _)| *owner == self.owner) else {
-                return;
-            };
+            let Some(row) = rows.get_mut(&self.key) else { return };
             if row.health == health && *row.text == *text && row.expected_until == expected_until {
                 return;
             }
@@ -170,12 +165,7 @@ impl Reporter {
 
 impl Drop for Reporter {
     fn drop(&mut self) {
-        {
-            let mut rows = self.board.rows_mut();
-            if rows.get(&self.key).is_some_and(|(owner, _)| *owner == self.owner) {
-                rows.remove(&self.key);
-            }
-        }
+        self.board.rows_mut().remove(&self.key);
         self.board.nudge();
     }
 }

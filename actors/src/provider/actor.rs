@@ -44,7 +44,7 @@ pub struct ProviderActor {
     desk: Arc<ProviderDesk>,
     vault: Vault,
     memory: Memory,
-    circuit: Reporter,
+    circuit: Arc<Reporter>,
     chance: fastrand::Rng,
     timer: Option<Timer>,
     /// Was the probe already out when the timer last looked?
@@ -74,12 +74,13 @@ impl ProviderActor {
         let desk = ProviderDesk::new(name.into(), provider, policy, first, actor, commons.clock.clone());
         let desk = Arc::new(desk);
         let component: Arc<str> = format!("provider/{name}").into();
+        let circuit = Arc::new(commons.health.reporter(&component, "circuit", Concern::OneOf("providers")));
         let (vault, commons, seat) = (Arc::new(Mutex::new(memory)), commons.clone(), desk.clone());
         let make = move |incarnation| Self {
             desk: seat.clone(),
             vault: vault.clone(),
             memory: vault.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            circuit: commons.health.reporter(&component, "circuit", Concern::OneOf("providers")),
+            circuit: circuit.clone(),
             chance: commons.chance(&format!("{component}#{incarnation}")),
             timer: None,
             probe_seen: false,

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::backoff::{Backoff, Jitter};
 
+/// The largest bulkhead: beyond it the limit would protect nobody.
+const MAX_CONCURRENT: usize = 100_000;
+
 /// How one provider is protected.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProviderPolicy {
@@ -37,6 +40,23 @@ pub struct BreakerPolicy {
     /// How long it stays open: each reopening without a recovery between doubles it.
     /// Default 5 s, doubling to 120 s, ± 20 %.
     pub open: Backoff,
+}
+
+impl ProviderPolicy {
+    /// Says which setting is out of its range, if one is.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let Timeouts { connect, first_token, idle, total } = self.timeouts;
+        if [connect, first_token, idle, total].contains(&Duration::ZERO) {
+            return Err("each timeout must be longer than 0");
+        }
+        if self.breaker.failures == 0 {
+            return Err("`breaker.failures` must be at least 1");
+        }
+        if !(1..=MAX_CONCURRENT).contains(&self.max_concurrent) {
+            return Err("`max_concurrent` must be from 1 to 100000");
+        }
+        self.breaker.open.check()
+    }
 }
 
 impl Default for Timeouts {

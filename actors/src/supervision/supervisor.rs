@@ -34,7 +34,7 @@ enum News {
 pub struct Supervisor {
     path: Arc<str>,
     children: Arc<Vec<ChildSpec>>,
-    reporters: Vec<Reporter>,
+    reporters: Arc<Vec<Reporter>>,
     policy: RestartPolicy,
     chance: fastrand::Rng,
     decision: Option<Decision>,
@@ -52,16 +52,15 @@ impl Supervisor {
         commons: &Commons,
     ) -> (ChildSpec, Handle<ChildNews>) {
         let nodes = children.iter().map(|child| child.node.clone()).collect();
+        let reporter = |child: &ChildSpec| commons.health.reporter(child.path(), "actor", Concern::Own);
+        let reporters = Arc::new(children.iter().map(reporter).collect::<Vec<_>>());
         let children = Arc::new(children);
         let path: Arc<str> = path.into();
         let (commons, place) = (commons.clone(), path.clone());
         let (slot, handle) = slot();
         let spec = ChildSpec::at(slot, path, nodes, move |_| Self {
             path: place.clone(),
-            reporters: children
-                .iter()
-                .map(|c| commons.health.reporter(c.path(), "actor", Concern::Own))
-                .collect(),
+            reporters: reporters.clone(),
             running: children.iter().map(|_| None).collect(),
             children: children.clone(),
             policy,

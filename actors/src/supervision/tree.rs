@@ -94,6 +94,12 @@ impl TreeSnapshot {
         self.children.iter().find_map(|child| child.find(path))
     }
 
+    /// The paths of those that have not ended, parents first.
+    pub fn alive(&self) -> Vec<Arc<str>> {
+        let own = (self.state != SlotState::Down).then(|| self.path.clone());
+        own.into_iter().chain(self.children.iter().flat_map(Self::alive)).collect()
+    }
+
     /// The tree as indented lines, for a terminal.
     pub fn render(&self) -> String {
         let mut lines = String::new();

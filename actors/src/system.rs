@@ -1,0 +1,300 @@
+//! One whole system: built from its providers and chains, started as a tree, stopped in order.
+//!
+//! [`System`] is what callers read and call through; [`Supervised`] owns the running tree and is held by
+//! whoever started it. Listeners, stores and configuration are not here: they come in as providers and as
+//! further children.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    chain::{Chain, Target, policy::ChainPolicy},
+    commons::Commons,
+    event::{EventKind, EventLog},
+    mode::{
+        ModeHandle,
+        board::{Concern, Health},
+        manager::ModeManager,
+    },
+    ports::{Clock, Provider},
+    provider::{ProviderDesk, actor::ProviderActor, policy::ProviderPolicy},
+    shell::Exit,
+    supervision::{
+        ChildSpec, RestartPolicy, Supervisor,
+        child::{Ended, Running},
+        tree::{Node, TreeSnapshot},
+    },
+};
+
+/// What is wrong with the plan of a system, or with its start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Two providers, or two chains, have one name.
+    #[error("{what} `{name}` is defined twice: give each its own name")]
+    Duplicate {
+        /// `provider` or `chain`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A chain asks a provider that nobody defined.
+    #[error("chain `{chain}` asks provider `{provider}`, which is not defined: define it or take it out")]
+    UnknownProvider {
+        /// The chain.
+        chain: String,
+        /// The provider.
+        provider: String,
+    },
+    /// A chain has nobody to ask.
+    #[error("chain `{0}` has no target: name at least one `provider/model`")]
+    EmptyChain(String),
+    /// A setting is out of its range.
+    #[error("{place}: {problem}")]
+    BadPolicy {
+        /// Whose setting.
+        place: String,
+        /// What is allowed.
+        problem: &'static str,
+    },
+    /// An actor did not start; what had been started is stopped again.
+    #[error("the system did not start: {0}")]
+    NotStarted(Exit),
+}
+
+/// A system that has not been started.
+pub struct SystemBuilder {
+    commons: Commons,
+    providers: Vec<ChildSpec>,
+    desks: BTreeMap<Arc<str>, Arc<ProviderDesk>>,
+    chains: BTreeMap<Arc<str>, Arc<Chain>>,
+}
+
+impl SystemBuilder {
+    /// An empty system. Every draw of chance follows from `seed`; `boot` tells this life of the process from
+    /// the next.
+    pub fn new(clock: Arc<dyn Clock>, seed: u64, boot: u64) -> Self {
+        let commons = Commons::new(clock, seed, boot);
+        Self { commons, providers: Vec::new(), desks: BTreeMap::new(), chains: BTreeMap::new() }
+    }
+
+    /// Adds a provider.
+    pub fn provider(
+        &mut self,
+        name: &str,
+        provider: Arc<dyn Provider>,
+        policy: ProviderPolicy,
+    ) -> Result<(), StartError> {
+        let bad = |problem| StartError::BadPolicy { place: format!("provider `{name}`"), problem };
+        policy.check().map_err(bad)?;
+        if self.desks.contains_key(name) {
+            return Err(StartError::Duplicate { what: "provider", name: name.into() });
+        }
+        let (spec, desk) = ProviderActor::spec(name, provider, policy, &self.commons);
+        self.providers.push(spec);
+        self.desks.insert(desk.name().clone(), desk);
+        Ok(())
+    }
+
+    /// Adds a chain over providers that are already there, each with the model to ask it for.
+    pub fn chain<'a>(
+        &mut self,
+        name: &str,
+        targets: impl IntoIterator<Item = (&'a str, &'a str)>,
+        policy: ChainPolicy,
+    ) -> Result<(), StartError> {
+        let bad = |problem| StartError::BadPolicy { place: format!("chain `{name}`"), problem };
+        policy.check().map_err(bad)?;
+        let targets = targets.into_iter().map(|(provider, model)| self.target(name, provider, model));
+        let targets = targets.collect::<Result<Vec<_>, _>>()?;
+        if targets.is_empty() {
+            return Err(StartError::EmptyChain(name.into()));
+        }
+        let chain = Arc::new(Chain::new(name, targets, policy, &self.commons));
+        match self.chains.insert(chain.name().clone(), chain) {
+            None => Ok(()),
+            Some(_) => Err(StartError::Duplicate { what: "chain", name: name.into() }),
+        }
+    }
+
+    fn target(&self, chain: &str, provider: &str, model: &str) -> Result<Target, StartError> {
+        let desk = self
+            .desks
+            .get(provider)
+            .cloned()
+            .ok_or_else(|| StartError::UnknownProvider { chain: chain.into(), provider: provider.into() })?;
+        Ok(Target { desk, model: model.into() })
+    }
+
+    /// Starts the tree: the mode manager, the providers, then `others`, in this order. All of them are up
+    /// when this returns.
+    pub async fn start(
+        self,
+        others: impl FnOnce(&System) -> Vec<ChildSpec>,
+    ) -> Result<Supervised, StartError> {
+        let Self { commons, providers, desks, chains } = self;
+        let mode = ModeHandle::new(&commons);
+        let (manager, looks) = ModeManager::spec(mode.clone());
+        commons.health.tell_manager_at(looks);
+        let policy = RestartPolicy::default();
+        let (providers, _) = Supervisor::spec("root/providers", policy, providers, &commons);
+        let (ended, root) = (watch::channel(None).0, OnceLock::new());
+        let system = System(Arc::new(Inner { commons, mode, desks, chains, root, ended }));
+        let mut children = vec![manager, providers];
+        children.extend(others(&system));
+        let (root, _) = Supervisor::spec("root", policy, children, system.commons());
+        let _ = system.0.root.set(root.node.clone());
+        Supervised::launch(root, system).await
+    }
+}
+
+/// A system as everybody sees it: its chains to call, its mode, events and tree to read.
+#[derive(Clone)]
+pub struct System(Arc<Inner>);
+
+struct Inner {
+    commons: Commons,
+    mode: ModeHandle,
+    desks: BTreeMap<Arc<str>, Arc<ProviderDesk>>,
+    chains: BTreeMap<Arc<str>, Arc<Chain>>,
+    root: OnceLock<Arc<Node>>,
+    ended: watch::Sender<Option<Exit>>,
+}
+
+impl System {
+    /// The chain of that name.
+    pub fn chain(&self, name: &str) -> Option<&Arc<Chain>> {
+        self.0.chains.get(name)
+    }
+
+    /// All chains, by name.
+    pub fn chains(&self) -> impl Iterator<Item = &Arc<Chain>> {
+        self.0.chains.values()
+    }
+
+    /// The provider of that name.
+    pub fn provider(&self, name: &str) -> Option<&Arc<ProviderDesk>> {
+        self.0.desks.get(name)
+    }
+
+    /// All providers, by name.
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<ProviderDesk>> {
+        self.0.desks.values()
+    }
+
+    /// The mode.
+    pub fn mode(&self) -> &ModeHandle {
+        &self.0.mode
+    }
+
+    /// What happened.
+    pub fn events(&self) -> &EventLog {
+        &self.0.commons.events
+    }
+
+    /// What all actors share.
+    pub fn commons(&self) -> &Commons {
+        &self.0.commons
+    }
+
+    /// The supervision tree as it is now.
+    pub fn tree(&self) -> TreeSnapshot {
+        // Set before anything is started; the callback that builds further children sees an empty root.
+        self.0.root.get().map_or_else(|| Node::new("root".into(), Vec::new()).snapshot(), |r| r.snapshot())
+    }
+
+    /// Waits until the tree is gone, whoever ended it, and tells how.
+    pub async fn ended(&self) -> Exit {
+        let mut ended = self.0.ended.subscribe();
+        let exit = ended.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
+        exit.unwrap_or(Exit::Killed)
+    }
+}
+
+/// The running tree. Dropping it kills the tree; [`Supervised::shutdown`] stops it in order.
+pub struct Supervised {
+    system: System,
+    root: Running,
+}
+
+/// What an ordered shutdown left undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "what is left in it did not end in order"]
+pub struct ShutdownReport {
+    /// Actors that did not end in time and were killed, by their path.
+    pub killed: Vec<Arc<str>>,
+    /// Calls that were still under way, by provider.
+    pub calls_under_way: Vec<(Arc<str>, usize)>,
+}
+
+impl ShutdownReport {
+    /// Did everything end in order?
+    pub fn is_clean(&self) -> bool {
+        self.killed.is_empty() && self.calls_under_way.is_empty()
+    }
+}
+
+impl Supervised {
+    async fn launch(root: ChildSpec, system: System) -> Result<Self, StartError> {
+        match root.launch(None, system.commons(), 1).await {
+            Ok((running, ended)) => {
+                system.commons().tasks.spawn(watch_root(ended, root, system.clone()));
+                Ok(Self { system, root: running })
+            }
+            Err(exit) => {
+                system.commons().tasks.close().await;
+                Err(StartError::NotStarted(exit))
+            }
+        }
+    }
+
+    /// What callers see.
+    pub fn system(&self) -> &System {
+        &self.system
+    }
+
+    /// Stops every actor, leaf first and in reverse order; what has not ended within `deadline` is killed.
+    pub async fn shutdown(self, deadline: Duration) -> ShutdownReport {
+        let system = &self.system;
+        system.events().publish(EventKind::Draining);
+        self.root.stop();
+        let mut killed = Vec::new();
+        if tokio::time::timeout(deadline, system.ended()).await.is_err() {
+            killed = system.tree().alive();
+            self.root.kill();
+        }
+        let under_way = system.providers().map(|desk| (desk.name().clone(), desk.in_flight()));
+        let calls_under_way = under_way.filter(|(_, calls)| *calls > 0).collect();
+        system.commons().tasks.close().await;
+        ShutdownReport { killed, calls_under_way }
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.root.kill();
+        let system = &self.system.0;
+        system.commons.tasks.cancel();
+        system.ended.send_if_modified(|ended| ended.replace(ended.clone().unwrap_or(Exit::Killed)).is_none());
+    }
+}
+
+/// The root's own supervisor: nobody is left to restart it, so it only says what happened.
+async fn watch_root(ended: Ended, root: ChildSpec, system: System) {
+    let commons = system.commons();
+    let reporter = commons.health.reporter(root.path(), "actor", Concern::Own);
+    let exit = ended.await;
+    root.node.exited(exit.clone());
+    root.publish(crate::supervision::SlotState::Down);
+    if exit != Exit::Normal {
+        tracing::error!(%exit, "the supervision tree is gone");
+        reporter.report(Health::Failed, &format!("the supervision tree is gone: {exit}"), None);
+        system.mode().publish(&commons.health.rows(), commons);
+    }
+    system.0.ended.send_replace(Some(exit));
+}
