@@ -121,8 +121,15 @@ impl<M: Send + 'static> Cx<M> {
         self.commons.tasks.after(delay, move || myself.tell(msg))
     }
 
+    /// Runs `work` in a task of its own and tells itself the result, if this life is still the present one
+    /// then.
+    pub fn spawn(&self, work: impl Future<Output = M> + Send + 'static) {
+        let myself = self.mailbox();
+        self.commons.tasks.spawn(async move { myself.tell(work.await) });
+    }
+
     /// An address for the tasks that this actor starts.
-    pub(crate) fn mailbox(&self) -> Mailbox<M> {
+    fn mailbox(&self) -> Mailbox<M> {
         Mailbox(self.myself.clone())
     }
 
@@ -132,17 +139,11 @@ impl<M: Send + 'static> Cx<M> {
 }
 
 /// Where an actor's own tasks send their results. It belongs to one life and dies with it.
-pub(crate) struct Mailbox<M: Send + 'static>(ActorRef<Envelope<M>>);
-
-impl<M: Send + 'static> Clone for Mailbox<M> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
+struct Mailbox<M: Send + 'static>(ActorRef<Envelope<M>>);
 
 impl<M: Send + 'static> Mailbox<M> {
     /// A result for a life that has ended is nobody's any more.
-    pub(crate) fn tell(&self, msg: M) {
+    fn tell(&self, msg: M) {
         let _ = self.0.cast(Envelope::Own(msg));
     }
 }

@@ -43,6 +43,14 @@ pub enum StartError {
         /// The name.
         name: String,
     },
+    /// A name that could not stand in a header, a metric or a path.
+    #[error("{what} `{name}`: a name has 1 to 64 letters, digits, `_`, `-` or `.`")]
+    BadName {
+        /// `provider` or `chain`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
     /// A chain asks a provider that nobody defined.
     #[error("chain `{chain}` asks provider `{provider}`, which is not defined: define it or take it out")]
     UnknownProvider {
@@ -92,6 +100,7 @@ impl SystemBuilder {
     ) -> Result<(), StartError> {
         let bad = |problem| StartError::BadPolicy { place: format!("provider `{name}`"), problem };
         policy.check().map_err(bad)?;
+        check_name("provider", name)?;
         if self.desks.contains_key(name) {
             return Err(StartError::Duplicate { what: "provider", name: name.into() });
         }
@@ -110,6 +119,7 @@ impl SystemBuilder {
     ) -> Result<(), StartError> {
         let bad = |problem| StartError::BadPolicy { place: format!("chain `{name}`"), problem };
         policy.check().map_err(bad)?;
+        check_name("chain", name)?;
         let targets = targets.into_iter().map(|(provider, model)| self.target(name, provider, model));
         let targets = targets.collect::<Result<Vec<_>, _>>()?;
         if targets.is_empty() {
@@ -150,6 +160,14 @@ impl SystemBuilder {
         let (root, _) = Supervisor::spec("root", policy, children, system.commons());
         let _ = system.0.root.set(root.node.clone());
         Supervised::launch(root, system).await
+    }
+}
+
+fn check_name(what: &'static str, name: &str) -> Result<(), StartError> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
+    match (1..=64).contains(&name.len()) && name.bytes().all(fits) {
+        true => Ok(()),
+        false => Err(StartError::BadName { what, name: name.into() }),
     }
 }
 

@@ -41,6 +41,11 @@ impl ReplyStream {
         story.upstream_request_id.clone_from(&frames.request_id);
         Self { story, frames }
     }
+
+    /// How many content frames have been handed over.
+    pub fn delivered(&self) -> u64 {
+        self.frames.delivered
+    }
 }
 
 impl Stream for ReplyStream {

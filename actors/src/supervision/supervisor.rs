@@ -15,7 +15,7 @@ use crate::{
     commons::Commons,
     event::EventKind,
     mode::board::{Concern, Health, Reporter},
-    shell::{Behavior, Cx, Exit, Failure, Mailbox},
+    shell::{Behavior, Cx, Exit, Failure},
 };
 
 /// What a supervisor is told, by its own tasks only.
@@ -104,11 +104,7 @@ impl Supervisor {
     }
 
     fn adopt(&mut self, child: usize, incarnation: u64, running: Running, ended: Ended, cx: &Cx<ChildNews>) {
-        let mailbox = cx.mailbox();
-        cx.commons().tasks.spawn(async move {
-            let exit = ended.await;
-            mailbox.tell(ChildNews(News::Exited(child, incarnation, exit)));
-        });
+        cx.spawn(async move { ChildNews(News::Exited(child, incarnation, ended.await)) });
         self.running[child] = Some(running);
         self.reporters[child].clear();
         cx.commons().events.publish(EventKind::ActorUp { actor: self.path_of(child), incarnation });
@@ -152,24 +148,22 @@ impl Supervisor {
     }
 
     fn wait(&self, delay: Duration, then: Event, cx: &Cx<ChildNews>) {
-        let mailbox = cx.mailbox();
         // Whoever is not concerned any more when the wait is over is told by the incarnation.
-        cx.commons().tasks.spawn(async move {
+        cx.spawn(async move {
             tokio::time::sleep(delay).await;
-            mailbox.tell(ChildNews(News::Waited(then)));
+            ChildNews(News::Waited(then))
         });
     }
 
     fn start(&self, child: usize, incarnation: u64, cx: &Cx<ChildNews>) {
         self.children[child].publish(SlotState::Starting);
         let (children, commons) = (self.children.clone(), cx.commons().clone());
-        let (parent, mailbox): (_, Mailbox<_>) = (cx.cell(), cx.mailbox());
-        cx.commons().tasks.spawn(async move {
-            let news = match children[child].launch(Some(parent), &commons, incarnation).await {
+        let parent = cx.cell();
+        cx.spawn(async move {
+            ChildNews(match children[child].launch(Some(parent), &commons, incarnation).await {
                 Ok((running, ended)) => News::Started(child, incarnation, running, ended),
                 Err(exit) => News::Exited(child, incarnation, exit),
-            };
-            mailbox.tell(ChildNews(news));
+            })
         });
     }
 
