@@ -1,4 +1,30 @@
-//! Mainstay's actors.
+//! Mainstay's actors: who decides, who supervises whom, and what callers see of it.
+//!
+//! ```text
+//! root                      one for one; gives up -> EMERGENCY, then an orderly stop
+//! ├── mode                  first up, last down
+//! ├── providers             one for one
+//! │     └── NAME            a provider with its circuit and its probe
+//! └── (what the host adds)  a listener, for example
+//! ```
+//!
+//! One idea runs through all rooms: *actors decide and publish; callers act on what is published, in their own
+//! task; everything that happened goes back to the actor as a message.* So a crash of an actor delays nobody,
+//! its last decision stands until its next life publishes, and dropping a call drops all that belongs to it.
+//!
+//! - [`ports`] is what the outside must provide, [`call`], [`error`] and [`event`] are the words that all share.
+//! - [`shell`] is the one place that implements ractor's `Actor`; [`supervision`] starts, restarts and stops.
+//! - [`provider`] protects one provider, [`chain`] leads one call through several, [`mode`] tells how the
+//!   system is.
+//! - [`system`] puts a whole together.
+//!
+//! Each room keeps its rules beside its actor: a rule is a plain struct with `now` and chance as arguments,
+//! tested without a runtime; the actor is what remains.
+//!
+//! Not here: any network, disk, clock but one, configuration format or dialect. They are the `mainstay` crate's
+//! business.
+
+#![forbid(unsafe_code)]
 
 pub mod backoff;
 pub mod call;
