@@ -105,6 +105,7 @@ impl AnswerStream {
             let frame = poll_fn(|cx| self.poll_first(cx)).await?;
             let kind = frame.kind;
             if kind == FrameKind::Ping {
+                self.patience_for_pings()?;
                 continue;
             }
             self.prelude.push_back(frame);
@@ -120,6 +121,12 @@ impl AnswerStream {
                 _ => {}
             }
         }
+    }
+
+    /// Pings may come so fast that nobody ever waits; the time is up all the same.
+    fn patience_for_pings(&self) -> Result<(), ProviderError> {
+        let (until, too_late) = self.limits.first();
+        if self.commons.now() < until { Ok(()) } else { Err(late(too_late)) }
     }
 
     fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, ProviderError>> {
@@ -153,6 +160,11 @@ impl AnswerStream {
             return Poll::Ready(None);
         }
         let read = match self.poll_provider(cx) {
+            // A keep-alive is no progress, however often it comes (PC18).
+            Poll::Ready(Ok(ping)) if ping.kind == FrameKind::Ping => match self.poll_patience(cx) {
+                Poll::Ready(error) => Err(error),
+                Poll::Pending => Ok(ping),
+            },
             Poll::Ready(read) => read,
             Poll::Pending => Err(ready!(self.poll_patience(cx))),
         };

@@ -180,9 +180,9 @@ impl Supervisor {
         self.running[child] = None;
         self.last_exit = Some(format!("{} {exit}", self.path_of(child)));
         self.children[child].node.exited(exit);
-        self.children[child].publish(SlotState::Down);
         let decided = self.decide(Event::Exited { child, incarnation }, cx);
         if self.decision.as_ref().is_some_and(|d| d.is_gone(child)) {
+            self.children[child].publish(SlotState::Down);
             cx.commons().events.publish(EventKind::ActorStopped { actor: self.path_of(child) });
         }
         decided
