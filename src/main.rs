@@ -1,2 +1,7 @@
-//! The `mainstay` command.
-fn main() {}
+//! The binary `mainstay`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mainstay::cli::main()
+}

@@ -1,0 +1,91 @@
+//! The command line: which command, and with which exit code it ends.
+//!
+//! 0 is an orderly end, also after a signal; 1 a failure; 2 wrong usage; 75 something that may be gone in a
+//! moment (an address or a data directory in use); 78 a wrong configuration (as in `sysexits.h`).
+
+pub mod mock_provider;
+mod serve;
+
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+/// Keeps LLM applications answering while their providers fail.
+#[derive(Debug, Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the gateway (the default).
+    Serve(ServeArgs),
+    /// Serve a scripted provider in the OpenAI dialect, with faults on demand.
+    MockProvider(mock_provider::MockProviderArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ServeArgs {
+    /// Configuration file; without one, two scripted providers are served, and OpenAI before them if
+    /// OPENAI_API_KEY is set.
+    #[arg(long, env = "MAINSTAY_CONFIG", value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Address to listen on, in place of the configured one.
+    #[arg(long, env = "MAINSTAY_LISTEN", value_name = "ADDR")]
+    listen: Option<std::net::SocketAddr>,
+    /// Directory for what outlives the process, in place of the configured one.
+    #[arg(long, env = "MAINSTAY_DATA_DIR", value_name = "PATH")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Why a command failed.
+struct Stopped {
+    code: u8,
+    message: String,
+}
+
+impl Stopped {
+    const FAILED: u8 = 1;
+    const TEMPORARY: u8 = 75;
+    const CONFIG: u8 = 78;
+
+    fn new(code: u8, message: impl Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+}
+
+/// Runs the command of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&Stopped::new(Stopped::FAILED, error)),
+    };
+    let done = runtime.block_on(async {
+        match cli.command {
+            None => serve::run(cli.serve).await,
+            Some(Command::Serve(args)) => serve::run(args).await,
+            Some(Command::MockProvider(args)) => {
+                let run = mock_provider::run(args, serve::asked_to_stop());
+                run.await.map_err(|error| Stopped::new(Stopped::FAILED, error))
+            }
+        }
+    });
+    // Whatever still blocks a thread may not keep the process from ending.
+    runtime.shutdown_background();
+    done.map_or_else(|stopped| failed(&stopped), |()| ExitCode::SUCCESS)
+}
+
+fn failed(stopped: &Stopped) -> ExitCode {
+    let _ = writeln!(io::stderr(), "mainstay: {}", stopped.message);
+    ExitCode::from(stopped.code)
+}

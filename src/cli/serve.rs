@@ -1,0 +1,123 @@
+//! `mainstay serve`: the runtime as a gateway, until a signal or the end of its tree.
+
+use std::io::{self, Write};
+
+use mainstay_actors::shell::Exit;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use super::{ServeArgs, Stopped};
+use crate::{
+    Config, Error, Runtime,
+    config::ServerConfig,
+    server::{GatewayLimits, LAST_WORDS},
+    telemetry::{logs, metrics},
+};
+
+pub(super) async fn run(args: ServeArgs) -> Result<(), Stopped> {
+    let config = configured(args).map_err(|error| Stopped::new(Stopped::CONFIG, error))?;
+    let _logs = logs::init(&config.log).map_err(|error| Stopped::new(Stopped::CONFIG, error))?;
+    let recorder = metrics::install().map_err(|error| Stopped::new(Stopped::FAILED, error))?;
+    let server = config.server.clone();
+    let limits = limits(&server);
+    let socket = bind(&server).await?;
+    let at = socket.local_addr().map_err(|error| Stopped::new(Stopped::FAILED, error))?;
+    let builder = Runtime::builder().config(config).gateway(socket, limits, Some(recorder));
+    let runtime = builder.start().await.map_err(|error| Stopped::new(exit_code(&error), error))?;
+    // Whoever started us may have closed our output; that is no reason to stop.
+    let _ = io::stdout().write_all(welcome(&runtime, at).as_bytes());
+    let _ = io::stdout().flush();
+    until_stopped(runtime, limits).await
+}
+
+fn configured(args: ServeArgs) -> Result<Config, crate::ConfigError> {
+    let mut config = match &args.config {
+        Some(path) => Config::from_path(path)?,
+        None => Config::demo(&|name| std::env::var(name).ok()),
+    };
+    if let Some(listen) = args.listen {
+        config.server.listen = listen;
+    }
+    config.data_dir = args.data_dir.or(config.data_dir);
+    config.server.check()?;
+    Ok(config)
+}
+
+fn limits(server: &ServerConfig) -> GatewayLimits {
+    let &ServerConfig { max_body, max_connections, drain, .. } = server;
+    GatewayLimits { max_body, max_connections, drain }
+}
+
+async fn bind(server: &ServerConfig) -> Result<TcpListener, Stopped> {
+    TcpListener::bind(server.listen).await.map_err(|error| {
+        let code = match error.kind() {
+            io::ErrorKind::AddrInUse => Stopped::TEMPORARY,
+            _ => Stopped::FAILED,
+        };
+        Stopped::new(code, format!("cannot listen on {}: {error}; choose another with --listen", server.listen))
+    })
+}
+
+fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::Store(_) => Stopped::TEMPORARY,
+        Error::Config(_) | Error::Provider { .. } => Stopped::CONFIG,
+        _ => Stopped::FAILED,
+    }
+}
+
+fn welcome(runtime: &Runtime, at: std::net::SocketAddr) -> String {
+    let chains = runtime.system().chains().map(|chain| {
+        let targets = chain.targets().iter().map(|t| format!("{}/{}", t.desk.name(), t.model));
+        format!("  chain {}: {}\n", chain.name(), targets.collect::<Vec<_>>().join(" -> "))
+    });
+    let chains: String = chains.collect();
+    let model = runtime.system().chains().next().map_or("chat", |chain| chain.name());
+    let tree = runtime.tree().render();
+    format!(
+        "Mainstay {} on http://{at}, mode {}\n{chains}\n{tree}\n\
+         Try:    curl http://{at}/v1/chat/completions -H 'content-type: application/json' \
+         -d '{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'\n\
+         Status: http://{at}/status.json\n\
+         Events: curl -N http://{at}/events\n",
+        env!("CARGO_PKG_VERSION"),
+        runtime.mode().now(),
+    )
+}
+
+/// A first signal drains, a second one ends at once; a tree that gave up is stopped in order.
+async fn until_stopped(runtime: Runtime, limits: GatewayLimits) -> Result<(), Stopped> {
+    let system = runtime.system().clone();
+    let gone = tokio::select! {
+        biased;
+        () = asked_to_stop() => None,
+        exit = system.ended() => Some(exit),
+    };
+    let report = tokio::select! {
+        biased;
+        report = runtime.shutdown(limits.drain + 3 * LAST_WORDS) => report,
+        () = asked_to_stop() => return Err(Stopped::new(Stopped::FAILED, "stopped at once by a second signal")),
+    };
+    match gone {
+        Some(exit) if exit != Exit::Normal => {
+            Err(Stopped::new(Stopped::FAILED, format!("the supervision tree is gone: {exit}")))
+        }
+        _ if report.is_clean() => Ok(()),
+        _ => Err(Stopped::new(Stopped::FAILED, format!("not all ended in order: {report:?}"))),
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT.
+pub(super) async fn asked_to_stop() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        // Without handlers the signals keep their default: they end the process.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        biased;
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}

@@ -1,0 +1,234 @@
+//! Every setting, with its range and its default.
+//!
+//! A setting that is wrong keeps its default until all problems are told; a configuration with a problem is
+//! never used.
+
+use std::{net::SocketAddr, time::Duration};
+
+use mainstay_actors::{
+    backoff::Backoff,
+    chain::policy::ChainPolicy,
+    provider::policy::{BreakerPolicy, ProviderPolicy, Timeouts},
+};
+use secrecy::SecretString;
+use toml::de::DeTable;
+
+use super::{
+    ChainConfig, Config, ConfigError, Env, LogConfig, LogFormat, ProviderConfig, ProviderKind, ServerConfig,
+    TargetConfig,
+    section::{Section, Source, did_you_mean},
+};
+
+pub(super) const OPENAI: &str = "https://api.openai.com/v1";
+
+const MS: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const KINDS: [&str; 2] = ["openai", "scripted"];
+
+pub(super) fn config(text: &str, file: &str, env: Env<'_>) -> Result<Config, ConfigError> {
+    let mut source = Source::new(file, text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        source.wrong(error.span().map_or(0, |span| span.start), error.message());
+    }
+    if !errors.is_empty() {
+        return Err(ConfigError { problems: source.into_problems() });
+    }
+    let config = whole(Section::new(String::new(), 0, table.get_ref()), env, &mut source);
+    match source.into_problems() {
+        problems if problems.is_empty() => Ok(config),
+        problems => Err(ConfigError { problems }),
+    }
+}
+
+fn whole(mut file: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Config {
+    let data_dir = file.text("data_dir", source).map(Into::into);
+    let server = file.section("server", source).map(|section| server(section, source));
+    let log = file.section("log", source).map(|section| log(section, source));
+    let providers = file.section("provider", source).map(|section| section.named(source)).unwrap_or_default();
+    let providers = providers.into_iter().map(|(name, section)| provider(name, section, env, source)).collect();
+    let chains = file.section("chain", source).map(|section| section.named(source)).unwrap_or_default();
+    let chains = chains.into_iter().map(|(name, section)| chain(name, section, source)).collect();
+    file.finish(source);
+    Config { server: server.unwrap_or_default(), log: log.unwrap_or_default(), data_dir, providers, chains }
+}
+
+fn server(mut section: Section<'_>, source: &mut Source<'_>) -> ServerConfig {
+    let default = ServerConfig::default();
+    let at = section.place_of("listen");
+    let server = ServerConfig {
+        listen: section.parsed("listen", "an address such as \"127.0.0.1:8080\"", default.listen, source),
+        max_connections: section.number("max_connections", 1..=100_000, 1024, source) as usize,
+        max_body: section.size("max_body", 1 << 10..=64 << 20, default.max_body as u64, source) as usize,
+        drain: section.duration("drain", Duration::ZERO..=HOUR / 6, default.drain, source),
+    };
+    if let Err(problem) = listen(server.listen) {
+        source.wrong(at, problem);
+    }
+    section.finish(source);
+    server
+}
+
+pub(super) fn listen(address: SocketAddr) -> Result<(), String> {
+    match address.ip().is_loopback() {
+        true => Ok(()),
+        false => Err(format!(
+            "cannot listen on {address}: clients are not authenticated, so only a loopback address such as \
+             127.0.0.1 is allowed"
+        )),
+    }
+}
+
+fn log(mut section: Section<'_>, source: &mut Source<'_>) -> LogConfig {
+    let default = LogConfig::default();
+    let at = section.place_of("format");
+    let format = match section.text("format", source) {
+        None | Some("text") => LogFormat::Text,
+        Some("json") => LogFormat::Json,
+        Some(_) => {
+            source.wrong(at, "`format` must be \"text\" or \"json\"");
+            LogFormat::Text
+        }
+    };
+    let filter = section.text("filter", source).map_or(default.filter, Into::into);
+    section.finish(source);
+    LogConfig { format, filter }
+}
+
+fn provider(name: &str, mut section: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> ProviderConfig {
+    check_name(name, section.at, source);
+    for forbidden in ["key", "api_key", "apikey", "token", "secret"] {
+        if section.has(forbidden) {
+            let message = "a key does not belong into a file: put it into the environment and name the \
+                           variable with `key_env`";
+            source.wrong(section.place_of(forbidden), message);
+        }
+    }
+    let kind = kind(&mut section, env, source);
+    let default = ProviderPolicy::default();
+    let policy = ProviderPolicy {
+        timeouts: timeouts(&mut section, source),
+        breaker: breaker(&mut section, source),
+        max_concurrent: section.number("max_concurrent", 1..=100_000, default.max_concurrent as u64, source)
+            as usize,
+    };
+    section.finish(source);
+    ProviderConfig { name: name.into(), kind, policy }
+}
+
+fn kind(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> ProviderKind {
+    let at = section.place_of("kind");
+    match section.text("kind", source) {
+        Some("scripted") => ProviderKind::Scripted {
+            fail_first: section.number("fail_first", 0..=1_000_000, 0, source) as u32,
+            of_every: section.number("of_every", 1..=1_000_000, 1, source) as u32,
+        },
+        Some("openai") => openai(section, env, source),
+        Some(other) => {
+            source.wrong(at, format!("`kind` cannot be `{other}`{}", did_you_mean(other, &KINDS)));
+            openai(section, env, source)
+        }
+        None => {
+            source.wrong(at, "`kind` is missing: \"openai\" or \"scripted\"");
+            openai(section, env, source)
+        }
+    }
+}
+
+fn openai(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> ProviderKind {
+    let at = section.place_of("base_url");
+    let base_url = section.text("base_url", source).unwrap_or(OPENAI).to_string();
+    if !base_url.starts_with("https://") && !base_url.starts_with("http://") {
+        source.wrong(at, format!("`base_url` must be an address such as \"{OPENAI}\""));
+    }
+    let at = section.place_of("key_env");
+    let key = section.text("key_env", source).and_then(|variable| {
+        let key = env(variable).filter(|key| !key.is_empty());
+        if key.is_none() {
+            source.wrong(at, format!("the environment variable `{variable}` is not set: put the key there"));
+        }
+        key.map(SecretString::from)
+    });
+    ProviderKind::OpenAi { base_url, key }
+}
+
+fn timeouts(section: &mut Section<'_>, source: &mut Source<'_>) -> Timeouts {
+    let default = Timeouts::default();
+    let Some(mut section) = section.section("timeouts", source) else { return default };
+    let total = section.duration("total", MS..=HOUR, default.total, source);
+    // A shorter total shortens what was not said.
+    let mut within = |key, default: Duration| section.duration(key, MS..=total, default.min(total), source);
+    let timeouts = Timeouts {
+        connect: within("connect", default.connect),
+        first_token: within("first_token", default.first_token),
+        idle: within("idle", default.idle),
+        total,
+    };
+    section.finish(source);
+    timeouts
+}
+
+fn breaker(section: &mut Section<'_>, source: &mut Source<'_>) -> BreakerPolicy {
+    let default = BreakerPolicy::default();
+    let Some(mut section) = section.section("breaker", source) else { return default };
+    let failures = section.number("failures", 1..=1000, default.failures.into(), source) as u32;
+    let open = span(&mut section, ["open_min", "open_max"], 10 * MS..=24 * HOUR, default.open, source);
+    section.finish(source);
+    BreakerPolicy { failures, open }
+}
+
+/// The shortest and the longest delay of a backoff; a setting that was not given follows the other one.
+fn span(
+    section: &mut Section<'_>,
+    [min, max]: [&'static str; 2],
+    range: std::ops::RangeInclusive<Duration>,
+    default: Backoff,
+    source: &mut Source<'_>,
+) -> Backoff {
+    let at = section.place_of(min);
+    let both = section.has(min) && section.has(max);
+    let mut backoff = Backoff {
+        min: section.duration(min, range.clone(), default.min, source),
+        max: section.duration(max, range, default.max, source),
+        ..default
+    };
+    if both && backoff.min > backoff.max {
+        source.wrong(at, format!("`{min}` must not be longer than `{max}`"));
+    }
+    backoff.max = if both || backoff.min == default.min { backoff.max } else { backoff.max.max(backoff.min) };
+    backoff.min = backoff.min.min(backoff.max);
+    backoff
+}
+
+fn chain(name: &str, mut section: Section<'_>, source: &mut Source<'_>) -> ChainConfig {
+    check_name(name, section.at, source);
+    let at = section.place_of("targets");
+    let targets = section.texts("targets", source);
+    if targets.is_empty() {
+        source.wrong(at, "`targets` must name at least one \"provider/model\"");
+    }
+    let targets = targets.into_iter().map(|(text, at)| target(text, at, source)).collect();
+    let default = ChainPolicy::default();
+    let policy = ChainPolicy {
+        retries: section.number("retries", 0..=10, default.retries.into(), source) as u32,
+        backoff: span(&mut section, ["backoff_min", "backoff_max"], MS..=HOUR, default.backoff, source),
+        max_attempts: section.number("max_attempts", 1..=100, default.max_attempts.into(), source) as u32,
+    };
+    section.finish(source);
+    ChainConfig { name: name.into(), targets, policy }
+}
+
+fn target(text: &str, at: usize, source: &mut Source<'_>) -> TargetConfig {
+    let target = TargetConfig::parse(text);
+    if target.provider.is_empty() || target.model.is_empty() {
+        source.wrong(at, "a target is a \"provider/model\"");
+    }
+    TargetConfig { place: Some(source.place(at)), ..target }
+}
+
+fn check_name(name: &str, at: usize, source: &mut Source<'_>) {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-.".contains(&b);
+    if !(1..=64).contains(&name.len()) || !name.bytes().all(fits) {
+        source.wrong(at, "a name has 1 to 64 lower-case letters, digits, `_`, `-` or `.`");
+    }
+}

@@ -1,0 +1,146 @@
+//! The example file is true, every problem has its place, and no input panics.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../mainstay.toml");
+
+fn env(name: &str) -> Option<String> {
+    (name == "OPENAI_API_KEY").then(|| "sk-canary".into())
+}
+
+fn problems(text: &str) -> Vec<String> {
+    let error = Config::from_toml(text, "m.toml", &env).err();
+    error.map(|e| e.problems.iter().map(ToString::to_string).collect()).unwrap_or_default()
+}
+
+fn shown(config: &Config) -> String {
+    format!("{config:#?}").lines().filter(|l| !l.contains("line: ") && !l.contains("column: ")).collect()
+}
+
+/// Every commented setting of the example, uncommented.
+fn uncommented(text: &str) -> String {
+    let setting = |line: &str| {
+        let name = line.strip_prefix("# ")?.split(" = ").next()?;
+        let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        (is_name && line.contains(" = ")).then(|| line[2..].to_string())
+    };
+    text.lines().map(|line| setting(line).unwrap_or_else(|| line.into()) + "\n").collect()
+}
+
+#[test]
+fn the_example_file_is_valid_and_shows_the_real_defaults() {
+    let as_it_is = Config::from_toml(EXAMPLE, "mainstay.toml", &env).unwrap_or_else(|e| panic!("{e}"));
+    as_it_is.check_targets(&[]).unwrap();
+    as_it_is.check_gateway().unwrap();
+    let spelled_out = uncommented(EXAMPLE);
+    assert!(spelled_out.matches(" = ").count() > 25, "the settings were not found");
+    let spelled_out = Config::from_toml(&spelled_out, "mainstay.toml", &env).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(shown(&as_it_is), shown(&spelled_out));
+}
+
+#[test]
+fn the_example_file_shows_every_setting() {
+    for source in [include_str!("check.rs")] {
+        let calls = ["text(\"", "number(\"", "duration(\"", "size(\"", "parsed(\"", "within(\"", "section(\""];
+        let names = calls.iter().flat_map(|call| source.split(call).skip(1));
+        let names: Vec<_> = names.map(|rest| rest.split('"').next().unwrap()).collect();
+        assert!(names.len() > 20, "the settings were not found: {names:?}");
+        let more = ["open_min", "open_max", "backoff_min", "backoff_max"];
+        for name in names.into_iter().chain(more) {
+            let known = EXAMPLE.contains(&format!("{name} = ")) || EXAMPLE.contains(&format!("[{name}"));
+            assert!(known || EXAMPLE.contains(&format!(".{name}]")), "mainstay.toml does not show `{name}`");
+        }
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once_each_with_its_place() {
+    let text = "\
+[server]
+listen = \"0.0.0.0:80\"
+max_body = \"1GiB\"
+
+[provider.a]
+kind = \"opnai\"
+max_concurent = 5
+timeouts = { total = \"5\", idle = \"2h\" }
+
+[chain.chat]
+targets = []
+";
+    assert_eq!(
+        problems(text),
+        [
+            "m.toml:2:10: cannot listen on 0.0.0.0:80: clients are not authenticated, so only a loopback address \
+             such as 127.0.0.1 is allowed",
+            "m.toml:3:12: `max_body` must be a size such as \"512KiB\" or \"8MiB\", from 1KiB to 64MiB",
+            "m.toml:6:8: `kind` cannot be `opnai`: did you mean `openai`?",
+            "m.toml:7:1: `max_concurent` is not a setting in [provider.a]: did you mean `max_concurrent`?",
+            "m.toml:8:22: `total` must be a duration such as \"250ms\", \"5s\" or \"2m\", from 1ms to 1h",
+            "m.toml:8:34: `idle` must be a duration such as \"250ms\", \"5s\" or \"2m\", from 1ms to 2m",
+            "m.toml:11:11: `targets` must name at least one \"provider/model\"",
+        ]
+    );
+}
+
+#[test]
+fn broken_toml_is_told_with_its_place() {
+    assert!(problems("[server\n")[0].starts_with("m.toml:1:8: "), "{:?}", problems("[server\n"));
+    assert!(problems("a = 1\na = 2\n")[0].starts_with("m.toml:2:1: "), "{:?}", problems("a = 1\na = 2\n"));
+}
+
+#[test]
+fn an_unknown_provider_is_told_with_its_place_unless_the_host_brings_it() {
+    let text = "[provider.alpha]\nkind = \"scripted\"\n[chain.chat]\ntargets = [\"alpha/m\", \"alpa/m\"]\n";
+    let config = Config::from_toml(text, "m.toml", &env).unwrap();
+    let told = config.check_targets(&[]).unwrap_err().to_string();
+    assert!(told.ends_with("m.toml:4:23: provider `alpa` is not defined: did you mean `alpha`?"), "{told}");
+    config.check_targets(&["alpa"]).unwrap();
+}
+
+#[test]
+fn a_key_comes_from_the_environment_and_is_never_shown() {
+    let text = "[provider.a]\nkind = \"openai\"\nkey_env = \"OPENAI_API_KEY\"\n";
+    let config = Config::from_toml(text, "m.toml", &env).unwrap();
+    assert!(!format!("{config:?}").contains("canary"));
+    let told = problems("[provider.a]\nkind = \"openai\"\nkey_env = \"NOT_SET\"\n");
+    assert_eq!(told, ["m.toml:3:11: the environment variable `NOT_SET` is not set: put the key there"]);
+    let told = problems("[provider.a]\nkind = \"openai\"\napi_key = \"sk-canary\"\n").join("\n");
+    assert!(told.contains("m.toml:3:11: ") && told.contains("key_env") && !told.contains("canary"), "{told}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let told = Config::from_path("/nowhere/m.toml").unwrap_err().to_string();
+    assert!(told.contains("/nowhere/m.toml: cannot be read: "), "{told}");
+    assert!(Config::from_path("/").is_err());
+}
+
+#[test]
+fn without_a_file_a_flaky_provider_stands_before_a_steady_one_and_openai_before_both() {
+    let targets = |config: &Config| {
+        config.chains[0].targets.iter().map(|t| t.provider.clone()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(targets(&Config::demo(&|_| None)), "flaky steady");
+    assert_eq!(targets(&Config::demo(&env)), "openai flaky steady");
+    assert_eq!(targets(&Config::demo(&|_| Some(String::new()))), "flaky steady");
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,200}") {
+        let _ = Config::from_toml(&text, "m.toml", &env);
+    }
+
+    #[test]
+    fn no_change_of_the_example_makes_it_panic(at in 0..EXAMPLE.len(), with in "\\PC{0,3}", cut in 0usize..4) {
+        let mut at = at;
+        while !EXAMPLE.is_char_boundary(at) {
+            at -= 1;
+        }
+        let rest: String = EXAMPLE[at..].chars().skip(cut).collect();
+        let _ = Config::from_toml(&format!("{}{with}{rest}", &EXAMPLE[..at]), "m.toml", &env);
+    }
+}

@@ -1,0 +1,291 @@
+//! Builds the adapters, starts the tree, and stops both in order.
+//!
+//! Nothing global is touched: no logger, no metrics recorder, no signal handler. Two runtimes live in one
+//! process without meeting.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use mainstay_actors::{
+    chain::{Chain, policy::ChainPolicy},
+    clock::SystemClock,
+    event::EventLog,
+    mode::ModeHandle,
+    ports::{Clock, Provider, StateStore, StoreError},
+    provider::policy::ProviderPolicy,
+    supervision::{ChildSpec, tree::TreeSnapshot},
+    system::{ShutdownReport, StartError, Supervised, System, SystemBuilder},
+};
+
+use crate::{
+    config::{Config, ConfigError, ProviderConfig, ProviderKind, TargetConfig},
+    providers::{
+        openai::client::{OpenAi, http_client},
+        scripted::{Script, Scripted},
+    },
+    storage::{MemoryState, RedbState},
+};
+
+/// Why a runtime did not start. Nothing of it runs any more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration does not fit together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The tree did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The store of the data directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A provider cannot be used as it is configured.
+    #[error("provider `{name}`: {problem}")]
+    Provider {
+        /// Its name.
+        name: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+}
+
+/// There is no chain of that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no chain `{asked}`: ask one of {known:?}")]
+pub struct UnknownChain {
+    /// What was asked for.
+    pub asked: String,
+    /// Which there are.
+    pub known: Vec<Arc<str>>,
+}
+
+/// A running Mainstay.
+///
+/// Dropping it kills everything at once; [`Runtime::shutdown`] stops it in order.
+pub struct Runtime {
+    tree: Supervised,
+    scripted: Vec<Scripted>,
+}
+
+impl Runtime {
+    /// An empty runtime, to be filled.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The chain of that name, to call.
+    pub fn chain(&self, name: &str) -> Result<&Arc<Chain>, UnknownChain> {
+        self.system().chain(name).ok_or_else(|| UnknownChain {
+            asked: name.into(),
+            known: self.system().chains().map(|chain| chain.name().clone()).collect(),
+        })
+    }
+
+    /// The mode, to read and to subscribe to.
+    pub fn mode(&self) -> &ModeHandle {
+        self.system().mode()
+    }
+
+    /// Lifecycle, circuit and mode events, in order.
+    pub fn events(&self) -> &EventLog {
+        self.system().events()
+    }
+
+    /// The supervision tree as it is now.
+    pub fn tree(&self) -> TreeSnapshot {
+        self.system().tree()
+    }
+
+    /// Everything that the runtime publishes, as a handle to keep.
+    pub fn system(&self) -> &System {
+        self.tree.system()
+    }
+
+    /// Stops every actor in reverse order of start: listeners first, which let running requests finish. What
+    /// has not ended within `deadline` is killed and stands in the report.
+    pub async fn shutdown(self, deadline: Duration) -> ShutdownReport {
+        let report = self.tree.shutdown(deadline).await;
+        for server in self.scripted {
+            server.stop().await;
+        }
+        report
+    }
+}
+
+type Further = Box<dyn FnOnce(&System) -> ChildSpec + Send>;
+
+/// A runtime that has not been started.
+pub struct Builder {
+    config: Config,
+    providers: Vec<(String, Arc<dyn Provider>, ProviderPolicy)>,
+    chains: Vec<(String, Vec<String>, ChainPolicy)>,
+    clock: Arc<dyn Clock>,
+    seed: Option<u64>,
+    further: Vec<Further>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            config: Config::default(),
+            providers: Vec::new(),
+            chains: Vec::new(),
+            clock: Arc::new(SystemClock),
+            seed: None,
+            further: Vec::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// Starts from a configuration; what is added in code comes on top.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Adds a provider of your own, under the default policy.
+    #[must_use]
+    pub fn provider(self, name: &str, provider: impl Provider) -> Self {
+        self.provider_with(name, provider, ProviderPolicy::default())
+    }
+
+    /// Adds a provider of your own, under a policy of your own.
+    #[must_use]
+    pub fn provider_with(mut self, name: &str, provider: impl Provider, policy: ProviderPolicy) -> Self {
+        self.providers.push((name.into(), Arc::new(provider), policy));
+        self
+    }
+
+    /// Adds a chain of `provider/model` targets, tried in this order; a bare `provider` leaves the model to
+    /// it.
+    #[must_use]
+    pub fn chain<'a>(self, name: &str, targets: impl IntoIterator<Item = &'a str>) -> Self {
+        self.chain_with(name, targets, ChainPolicy::default())
+    }
+
+    /// Adds a chain under a policy of your own.
+    #[must_use]
+    pub fn chain_with<'a>(
+        mut self,
+        name: &str,
+        targets: impl IntoIterator<Item = &'a str>,
+        policy: ChainPolicy,
+    ) -> Self {
+        self.chains.push((name.into(), targets.into_iter().map(String::from).collect(), policy));
+        self
+    }
+
+    /// Another clock, for tests on virtual time.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Fixes every draw of chance, so that a run repeats itself. Default: another one each time.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Serves the chains on `socket`. Metrics are shown if a recorder's handle is given.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn gateway(
+        mut self,
+        socket: tokio::net::TcpListener,
+        limits: crate::server::GatewayLimits,
+        metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
+    ) -> Self {
+        use crate::server::{Gateway, listener::Listener};
+        self.further.push(Box::new(move |system| {
+            let gateway = Gateway::new(system.clone(), metrics, limits);
+            Listener::branch(gateway, Arc::new(socket))
+        }));
+        self
+    }
+
+    /// Starts everything; all actors are up when this returns.
+    pub async fn start(self) -> Result<Runtime, Error> {
+        let own: Vec<_> = self.providers.iter().map(|(name, ..)| name.as_str()).collect();
+        self.config.check_targets(&own)?;
+        let config = self.config;
+        let boot = next_boot(config.data_dir, self.clock.unix_time()).await?;
+        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
+        let mut system = SystemBuilder::new(self.clock, seed, boot);
+        let mut scripted = Vec::new();
+        for provider in &config.providers {
+            let adapter = adapter(provider, &mut scripted).await?;
+            system.provider(&provider.name, adapter, provider.policy)?;
+        }
+        for (name, provider, policy) in self.providers {
+            system.provider(&name, provider, policy)?;
+        }
+        for chain in &config.chains {
+            let targets = chain.targets.iter().map(|target| (&*target.provider, &*target.model));
+            system.chain(&chain.name, targets, chain.policy)?;
+        }
+        for (name, targets, policy) in &self.chains {
+            let targets: Vec<_> = targets.iter().map(|target| TargetConfig::parse(target)).collect();
+            system.chain(name, targets.iter().map(|t| (&*t.provider, &*t.model)), *policy)?;
+        }
+        let further = self.further;
+        let tree = system.start(|system| further.into_iter().map(|child| child(system)).collect()).await?;
+        Ok(Runtime { tree, scripted })
+    }
+}
+
+async fn adapter(
+    provider: &ProviderConfig,
+    scripted: &mut Vec<Scripted>,
+) -> Result<Arc<dyn Provider>, Error> {
+    let problem = |problem: String| Error::Provider { name: provider.name.clone(), problem };
+    let (base_url, key) = match &provider.kind {
+        ProviderKind::OpenAi { base_url, key } => (base_url.clone(), key.clone()),
+        ProviderKind::Scripted { fail_first, of_every } => {
+            let script = Script::flaky(&provider.name, *fail_first, *of_every);
+            let server = Scripted::start(([127, 0, 0, 1], 0).into(), script).await;
+            let server = server.map_err(|error| problem(format!("its server did not start: {error}")))?;
+            let base_url = server.base_url();
+            scripted.push(server);
+            (base_url, None)
+        }
+    };
+    let http = http_client(provider.policy.timeouts.connect).map_err(|error| problem(error.to_string()))?;
+    Ok(Arc::new(OpenAi::new(http, &base_url, key).map_err(|error| problem(error.to_string()))?))
+}
+
+/// Each life of the process has a higher number than the one before, as far as the store remembers; without a
+/// store, as far as the machine's clock goes forward.
+async fn next_boot(data_dir: Option<PathBuf>, unix_time: Duration) -> Result<u64, StoreError> {
+    let counting = tokio::task::spawn_blocking(move || match data_dir {
+        Some(dir) => count_boot(&open(&dir, unix_time)?, unix_time),
+        None => count_boot(&MemoryState::default(), unix_time),
+    });
+    counting.await.unwrap_or_else(|_| {
+        let problem = "opening it panicked: report this as a bug".into();
+        Err(StoreError { place: "data_dir".into(), problem })
+    })
+}
+
+fn open(dir: &Path, unix_time: Duration) -> Result<RedbState, StoreError> {
+    let opened = RedbState::open(dir, unix_time)?;
+    if let Some(aside) = opened.set_aside {
+        tracing::warn!(aside = %aside.display(), "the state store could not be read: set aside, and begun anew");
+    }
+    Ok(opened.state)
+}
+
+fn count_boot(store: &dyn StateStore, unix_time: Duration) -> Result<u64, StoreError> {
+    const KEY: &str = "boot";
+    let last = store.load(KEY)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+    let boot = (last + 1).max(unix_time.as_millis() as u64);
+    store.save(KEY, &boot.to_be_bytes())?;
+    Ok(boot)
+}

@@ -1,0 +1,233 @@
+//! What every answer carries, and what an error looks like in the OpenAI dialect.
+//!
+//! The headers say who answered, after how many attempts and in which mode; the notice says in plain words
+//! what is wrong with the system. Bodies of answers are the provider's own and are not touched here.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use mainstay_actors::{call::Story, error::CallError, error::Interrupted, mode::Mode};
+use serde_json::{Value, json};
+
+use super::Gateway;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const PROVIDER: HeaderName = HeaderName::from_static("x-mainstay-provider");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-mainstay-attempts");
+const MODE: HeaderName = HeaderName::from_static("x-mainstay-mode");
+const NOTICE: HeaderName = HeaderName::from_static("x-mainstay-notice");
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Clients of the official SDKs ignore or give up on a longer wait: beyond it they are told not to retry by
+/// themselves (GW4).
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_ID: usize = 128;
+
+/// The id of one request: the caller's own, if it is a sane one.
+#[derive(Clone)]
+pub(super) struct RequestId(pub(super) Arc<str>);
+
+/// Turns away who should not be here, and gives every answer its headers (GW3).
+pub(super) async fn stamp(State(gateway): State<Gateway>, mut request: Request, next: Next) -> Response {
+    let id = request_id(request.headers()).unwrap_or_else(|| gateway.0.system.commons().new_id());
+    let foreign = !is_local(request.headers());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = if foreign { foreign_site().into_response() } else { next.run(request).await };
+    let headers = response.headers_mut();
+    put(headers, X_REQUEST_ID, &id);
+    put(headers, REQUEST_ID, &id);
+    headers.entry(PROVIDER).or_insert(HeaderValue::from_static("none"));
+    headers.entry(ATTEMPTS).or_insert(HeaderValue::from_static("0"));
+    stamp_mode(&gateway, headers);
+    response
+}
+
+fn stamp_mode(gateway: &Gateway, headers: &mut HeaderMap) {
+    let mode = gateway.0.system.mode();
+    headers.insert(MODE, HeaderValue::from_static(mode.now().name()));
+    if mode.now() != Mode::Normal
+        && let Some(notice) = mode.snapshot().notice()
+    {
+        put(headers, NOTICE, &notice);
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // All values come from us or were checked; one that does not fit would only be missing.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
+    let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
+    let sane = !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|b| b.is_ascii_graphic());
+    sane.then(|| id.into())
+}
+
+/// Clients are not authenticated, so the gateway serves this machine only: no page of another site may spend
+/// tokens through a visitor's browser, neither directly (`Origin`) nor under a borrowed name (`Host`).
+fn is_local(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).is_none_or(|host| host.to_str().is_ok_and(is_loopback));
+    let origin = headers.get(header::ORIGIN).is_none_or(|origin| {
+        let origin = origin.to_str().unwrap_or_default();
+        origin.split_once("://").is_some_and(|(_, host)| is_loopback(host))
+    });
+    host && origin && headers.get_all(header::HOST).iter().count() <= 1
+}
+
+fn is_loopback(authority: &str) -> bool {
+    let Ok(authority) = authority.parse::<axum::http::uri::Authority>() else { return false };
+    let host = authority.host().trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn foreign_site() -> Refusal {
+    let message = "This gateway serves its own machine only: use http://127.0.0.1 or http://localhost";
+    Refusal::new(StatusCode::FORBIDDEN, "foreign_site", message)
+}
+
+/// Says on the response who answered.
+pub(super) fn credit(response: &mut Response, story: &Story) {
+    put(response.headers_mut(), PROVIDER, &story.provider);
+    response.headers_mut().insert(ATTEMPTS, HeaderValue::from(story.attempts()));
+}
+
+/// A request that was refused before any provider was asked.
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) code: Option<&'static str>,
+    pub(super) message: String,
+    pub(super) param: Option<&'static str>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code: Some(code), message: message.into(), param: None }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = error_body(&self.message, kind_of(self.status), self.param, self.code);
+        json_response(self.status, &body)
+    }
+}
+
+/// A call that nobody answered: the provider's own words if exactly one was asked, otherwise every attempt
+/// (PC2).
+pub(super) fn failure(error: &CallError) -> Response {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let own_words = error.upstream.as_ref().and_then(|upstream| upstream.body.clone());
+    let mut response = match own_words {
+        Some(body) => with_type(status, Body::from(body)),
+        None => json_response(status, &composed(error, status)),
+    };
+    let headers = response.headers_mut();
+    headers.insert(ATTEMPTS, HeaderValue::from(error.attempts_made()));
+    if let Some(last) = error.attempts.iter().rfind(|attempt| !attempt.kind.is_refusal()) {
+        put(headers, PROVIDER, &last.provider);
+    }
+    say_when(headers, error.retry_after);
+    response
+}
+
+fn composed(error: &CallError, status: StatusCode) -> Value {
+    let mut body = error_body(&error.to_string(), kind_of(status), None, Some(error.kind.code()));
+    body["error"]["attempts"] = json!(error.attempts);
+    body
+}
+
+fn say_when(headers: &mut HeaderMap, wait: Option<Duration>) {
+    let Some(wait) = wait else { return };
+    let seconds = wait.min(LONGEST_WAIT).as_millis().div_ceil(1000).max(1) as u64;
+    headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    if wait > LONGEST_WAIT {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+}
+
+/// The last event of a stream that broke after its first content (RS6).
+pub(super) fn interruption(broken: &Interrupted) -> String {
+    let mut body = error_body(&broken.to_string(), "server_error", None, Some(broken.error.kind.code()));
+    body["error"]["provider"] = json!(broken.provider);
+    body["error"]["delivered_frames"] = json!(broken.delivered);
+    format!("data: {body}\n\n")
+}
+
+fn error_body(message: &str, kind: &str, param: Option<&str>, code: Option<&str>) -> Value {
+    json!({ "error": { "message": message, "type": kind, "param": param, "code": code } })
+}
+
+fn kind_of(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        503 => "service_unavailable_error",
+        _ => "server_error",
+    }
+}
+
+pub(super) fn json_response(status: StatusCode, body: &Value) -> Response {
+    with_type(status, Body::from(body.to_string()))
+}
+
+pub(super) fn with_type(status: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn only_this_machine_is_served() {
+        for host in ["127.0.0.1:8080", "localhost", "[::1]:80", "LOCALHOST:1"] {
+            assert!(is_local(&headers(&[(header::HOST, host)])), "{host}");
+        }
+        for host in ["example.com", "127.0.0.1.example.com", "x/#@evil", "localhost.evil:80", ""] {
+            assert!(!is_local(&headers(&[(header::HOST, host)])), "{host}");
+        }
+        let page = |origin| headers(&[(header::HOST, "localhost:8080"), (header::ORIGIN, origin)]);
+        assert!(is_local(&page("http://localhost:3000")));
+        assert!(!is_local(&page("https://evil.example")));
+        assert!(!is_local(&page("null")));
+    }
+
+    #[test]
+    fn a_callers_request_id_is_kept_only_if_it_is_a_sane_one() {
+        let id = |value| request_id(&headers(&[(X_REQUEST_ID, value)]));
+        assert_eq!(id("abc-1").as_deref(), Some("abc-1"));
+        assert_eq!(id("two words"), None);
+        assert_eq!(id(""), None);
+    }
+
+    #[test]
+    fn a_wait_beyond_a_minute_tells_sdks_not_to_retry_by_themselves() {
+        let mut soon = HeaderMap::new();
+        say_when(&mut soon, Some(Duration::from_millis(1500)));
+        assert_eq!(soon[header::RETRY_AFTER], "2");
+        assert!(!soon.contains_key(SHOULD_RETRY));
+        let mut late = HeaderMap::new();
+        say_when(&mut late, Some(Duration::from_secs(300)));
+        assert_eq!(late[header::RETRY_AFTER], "60");
+        assert_eq!(late[SHOULD_RETRY], "false"); // GW4
+    }
+}

@@ -1,0 +1,47 @@
+//! Each example runs without keys, ends by itself, and prints exactly what its documentation promises.
+
+use std::{fs, path::Path, process::Command};
+
+fn promised(name: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
+    let source = fs::read_to_string(file).unwrap();
+    let block = source.split("//! ```text\n").nth(1).unwrap().split("//! ```").next().unwrap();
+    block.lines().map(|line| line.trim_start_matches("//!").trim_start_matches(' ').to_string() + "\n").collect()
+}
+
+fn printed(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_BIN_EXE_mainstay")).parent().unwrap().join("examples");
+    let output = Command::new(folder.join(name)).env_clear().output();
+    let output = output.unwrap_or_else(|e| panic!("{name}: {e}; build the examples first: cargo build --examples"));
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| line.trim_start().to_string() + "\n").collect()
+}
+
+#[test]
+fn an_orchestrator_combines_what_several_providers_answer() {
+    let name = "embed_in_an_orchestrator";
+    assert_eq!(printed(name), promised(name));
+}
+
+#[test]
+fn a_provider_crashes_and_restarts_and_no_call_fails() {
+    let name = "provider_crashes_and_restarts";
+    assert_eq!(printed(name), promised(name));
+}
+
+#[test]
+fn everybody_hears_of_mode_changes() {
+    let name = "subscribe_to_mode_changes";
+    assert_eq!(printed(name), promised(name));
+}
+
+#[test]
+fn there_is_no_example_without_a_test() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["embed_in_an_orchestrator.rs", "provider_crashes_and_restarts.rs", "subscribe_to_mode_changes.rs"]
+    );
+}
