@@ -1,1 +1,3 @@
 //! Mainstay.
+
+pub mod providers;
