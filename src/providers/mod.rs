@@ -3,4 +3,6 @@
 //! An adapter makes exactly one request and ends in one classified error type. Retries, timeouts (but for
 //! connecting) and limits are not here: they are the runtime's work.
 
+pub mod openai;
+pub mod scripted;
 pub mod sse;
