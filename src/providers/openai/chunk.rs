@@ -174,7 +174,8 @@ mod tests {
     #[test]
     fn each_chunk_has_its_meaning() {
         use FrameKind::*;
-        let delta = |delta: &str| format!(r#"{{"choices":[{{"index":0,"delta":{delta},"finish_reason":null}}]}}"#);
+        let delta =
+            |delta: &str| format!(r#"{{"choices":[{{"index":0,"delta":{delta},"finish_reason":null}}]}}"#);
         let table = [
             (delta(r#"{"role":"assistant"}"#), Note),
             (delta(r#"{"role":"assistant","content":"","refusal":null,"tool_calls":[]}"#), Note),

@@ -46,7 +46,8 @@ impl VendorError {
     fn kind(&self, status: Option<u16>) -> ErrorKind {
         let by_type = self.kind.as_str().and_then(by_word);
         let by_message = || self.message.as_str().and_then(by_message);
-        let specific = |kind: &ErrorKind| matches!(kind, ErrorKind::QuotaExhausted | ErrorKind::ContentFiltered);
+        let specific =
+            |kind: &ErrorKind| matches!(kind, ErrorKind::QuotaExhausted | ErrorKind::ContentFiltered);
         (self.code.as_str().and_then(by_word))
             .or_else(|| by_type.filter(specific))
             .or_else(by_message)
@@ -248,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_long_prompt_is_known_by_its_words_alone() {
-        let body = r#"{"object":"error","message":"This model's maximum context length is 4096 tokens","code":400}"#;
+        let body =
+            r#"{"object":"error","message":"This model's maximum context length is 4096 tokens","code":400}"#;
         let error = answer(400, &HeaderMap::new(), body.into(), &Redactor::default());
         assert_eq!(error.kind, ErrorKind::ContextTooLong);
     }

@@ -109,7 +109,8 @@ impl OpenAi {
             choices: Option<Vec<IgnoredAny>>,
             error: Option<IgnoredAny>,
         }
-        let answer = serde_json::from_slice(body).ok().filter(|_| body.trim_ascii_start().first() == Some(&b'{'));
+        let answer =
+            serde_json::from_slice(body).ok().filter(|_| body.trim_ascii_start().first() == Some(&b'{'));
         match answer {
             Some(Answer { error: Some(_), .. }) => Err(classify::inside(body, &self.secrets)),
             Some(Answer { choices: Some(_), .. }) => Ok(()),
@@ -199,8 +200,14 @@ fn endpoint(base_url: &str) -> Result<Url, BadProvider> {
         return Err(BadProvider("base_url must begin with https:// or http://".into()));
     }
     // Said without quoting it: what stands there may be a key.
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return Err(BadProvider("base_url must hold no credentials, query or fragment; set the key apart".into()));
+    if !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
+        return Err(BadProvider(
+            "base_url must hold no credentials, query or fragment; set the key apart".into(),
+        ));
     }
     let path = format!("{}/chat/completions", url.path().trim_end_matches('/'));
     url.set_path(&path);

@@ -50,7 +50,10 @@ mod tests {
 
     #[test]
     fn a_frame_s_text_is_found() {
-        assert_eq!(delta("data: {\"choices\":[{\"delta\":{\"content\":\"h\\ni\"}}]}\n\n").as_deref(), Some("h\ni"));
+        assert_eq!(
+            delta("data: {\"choices\":[{\"delta\":{\"content\":\"h\\ni\"}}]}\n\n").as_deref(),
+            Some("h\ni")
+        );
     }
 
     #[test]

@@ -68,9 +68,14 @@ mod tests {
     #[test]
     fn echoed_keys_are_left_out_whole_and_masked() {
         let ours = redactor("gsk_0123456789abcdef");
-        for echo in
-            ["gsk_0123456789abcdef", "'gsk_0123…'", "abc*****xyz.", "sk-proj-zzz", "key=\"sk-zzz\",", "sk-zzz"]
-        {
+        for echo in [
+            "gsk_0123456789abcdef",
+            "'gsk_0123…'",
+            "abc*****xyz.",
+            "sk-proj-zzz",
+            "key=\"sk-zzz\",",
+            "sk-zzz",
+        ] {
             assert_eq!(ours.line(&format!("wrong key: {echo} given")), "wrong key: [redacted] given"); // SE4
         }
     }

@@ -199,7 +199,8 @@ fn fault(name: &'static str, expected: &str, value: Option<&RawValue>) -> Option
 
 fn bad_messages(array: &str) -> Option<BadRequest> {
     let items: Vec<&RawValue> = serde_json::from_str(array).ok()?;
-    let wrong = items.iter().map(|item| kind_of(item.get())).enumerate().find(|(_, kind)| *kind != "an object");
+    let wrong =
+        items.iter().map(|item| kind_of(item.get())).enumerate().find(|(_, kind)| *kind != "an object");
     let (message, code) = match wrong {
         Some((i, found)) => (
             format!("Invalid type for 'messages[{i}]': expected an object, but got {found} instead."),
@@ -291,7 +292,8 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_utf_8_are_refused() {
-        let error = read(Bytes::from_static(b"{\"model\":\"m\",\"messages\":[{\"a\":\"\xff\"}]}")).unwrap_err();
+        let error =
+            read(Bytes::from_static(b"{\"model\":\"m\",\"messages\":[{\"a\":\"\xff\"}]}")).unwrap_err();
         assert!(error.message.contains("not UTF-8"), "{error}"); // GW6
     }
 

@@ -70,7 +70,9 @@ impl Answer {
     /// As events: role, words, finish reason, usage if asked for, `[DONE]`.
     pub(super) fn events(&self) -> Vec<Bytes> {
         let mut events = vec![self.chunk(json!({"role": "assistant", "content": ""}), Value::Null)];
-        events.extend(self.text.split_inclusive(' ').map(|word| self.chunk(json!({"content": word}), Value::Null)));
+        events.extend(
+            self.text.split_inclusive(' ').map(|word| self.chunk(json!({"content": word}), Value::Null)),
+        );
         events.push(self.chunk(json!({}), json!("stop")));
         if self.include_usage {
             let mut last = self.head("chat.completion.chunk", json!([]));

@@ -39,8 +39,10 @@ pub enum Fault {
 
 /// Not a fault; says what would be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a fault; try status=503, status=429; retry-after=2, hang, hang-after=2, cut-after=2, reset, \
-         reset-after=2, malformed, slow=500, no-done, error-after=2, pings or empty")]
+#[error(
+    "`{0}` is not a fault; try status=503, status=429; retry-after=2, hang, hang-after=2, cut-after=2, reset, \
+         reset-after=2, malformed, slow=500, no-done, error-after=2, pings or empty"
+)]
 pub struct UnknownFault(String);
 
 impl Fault {
@@ -98,7 +100,9 @@ fn parse(text: &str) -> Option<Fault> {
     let mut parts = text.split(';').map(str::trim);
     let head = parts.next()?;
     let fault = match head.split_once('=') {
-        Some(("status", code)) => return Some(Fault::Status(status(code)?, parts.map(header).collect::<Option<_>>()?)),
+        Some(("status", code)) => {
+            return Some(Fault::Status(status(code)?, parts.map(header).collect::<Option<_>>()?));
+        }
         Some(("hang-after", n)) => Fault::HangAfter(n.parse().ok()?),
         Some(("cut-after", n)) => Fault::CutAfter(n.parse().ok()?),
         Some(("reset-after", n)) => Fault::ResetAfter(n.parse().ok()?),
@@ -130,7 +134,8 @@ fn status(code: &str) -> Option<u16> {
 fn header(pair: &str) -> Option<(HeaderName, HeaderValue)> {
     let (name, value) = pair.split_once('=')?;
     let name: HeaderName = name.trim().parse().ok()?;
-    let framing = matches!(name.as_str(), "content-length" | "transfer-encoding" | "connection" | "content-type");
+    let framing =
+        matches!(name.as_str(), "content-length" | "transfer-encoding" | "connection" | "content-type");
     let value = HeaderValue::from_str(value.trim()).ok()?;
     (!framing).then_some((name, value))
 }
@@ -166,9 +171,17 @@ mod tests {
 
     #[test]
     fn what_is_not_a_fault_is_refused_with_examples() {
-        for text in ["", "hung", "hang=1", "cut-after", "slow=-1", "status=200", "status=503; x", "hang; x=1",
-            "status=503; content-length=9"]
-        {
+        for text in [
+            "",
+            "hung",
+            "hang=1",
+            "cut-after",
+            "slow=-1",
+            "status=200",
+            "status=503; x",
+            "hang; x=1",
+            "status=503; content-length=9",
+        ] {
             let error = text.parse::<Fault>().unwrap_err().to_string();
             assert!(error.contains("try status=503"), "{text}: {error}");
         }

@@ -59,7 +59,9 @@ impl TryFrom<PlanRequest> for Plan {
         match (asked.next, asked.first, asked.every) {
             (None, None, None) => Ok(Self::Always(fault)),
             (Some(left), None, None) => Ok(Self::Next { fault, left }),
-            (None, Some(first), Some(every)) if every > 0 => Ok(Self::OfEvery { fault, first, every, seen: 0 }),
+            (None, Some(first), Some(every)) if every > 0 => {
+                Ok(Self::OfEvery { fault, first, every, seen: 0 })
+            }
             _ => Err("give `fault` alone, or with `next`, or with `first` and `every` (at least 1)".into()),
         }
     }
