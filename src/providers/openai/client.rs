@@ -180,7 +180,7 @@ pub fn http_client(connect: Duration) -> Result<Client, BadProvider> {
         .map_err(|e| BadProvider(format!("the HTTP client cannot be built: {e}")))
 }
 
-fn tls() -> Result<ClientConfig, BadProvider> {
+pub(super) fn tls() -> Result<ClientConfig, BadProvider> {
     let mut roots = RootCertStore::empty();
     let (usable, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if usable == 0 {

@@ -29,6 +29,7 @@ pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>, tasks: Tasks
     while let Ok(slot) = slots.clone().acquire_owned().await {
         match listener.accept().await {
             Ok((stream, peer)) => {
+                shared.book.connected();
                 let shared = shared.clone();
                 tasks.spawn(async move {
                     serve(stream, peer, shared).await;

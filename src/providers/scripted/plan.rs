@@ -79,7 +79,7 @@ impl Plan {
                 Some(fault.clone())
             }
             Self::OfEvery { fault, first, every, seen } => {
-                let position = *seen % *every;
+                let position = *seen % (*every).max(1);
                 *seen = position + 1;
                 (position < *first).then(|| fault.clone())
             }
@@ -94,6 +94,8 @@ fn as_text<S: Serializer>(fault: &Fault, serializer: S) -> Result<S::Ok, S::Erro
 /// What has happened since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
+    /// Connections taken.
+    pub connections: u64,
     /// Chat requests taken.
     pub requests: u64,
     /// Chat requests whose answer is not over.
@@ -129,6 +131,10 @@ impl Book {
 
     pub(super) fn set_plan(&self, plan: Plan) {
         self.state().plan = plan;
+    }
+
+    pub(super) fn connected(&self) {
+        self.state().counts.connections += 1;
     }
 
     /// Counts a request that has come; its number, from 1.
