@@ -1,3 +1,5 @@
 //! Mainstay.
 
+#[cfg(feature = "server")]
+pub mod cli;
 pub mod providers;

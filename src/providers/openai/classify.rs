@@ -69,10 +69,10 @@ pub(super) fn answer(status: u16, headers: &HeaderMap, body: Bytes, secrets: &Re
     let vendor = VendorError::read(&body);
     let kind = vendor.as_ref().map_or_else(|| by_status(status), |vendor| vendor.kind(Some(status)));
     let message = match vendor.as_ref().and_then(|vendor| vendor.message.as_str()) {
-        Some(message) => secrets.line(message),
-        None if (300..400).contains(&status) => {
+        _ if (300..400).contains(&status) => {
             format!("HTTP {status}: redirects are not followed; put the final address into base_url")
         }
+        Some(message) => secrets.line(message),
         None => format!("HTTP {status} without an error message"),
     };
     // Whoever refuses a key tends to quote it.

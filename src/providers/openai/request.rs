@@ -81,7 +81,7 @@ pub fn completion(prompt: &str) -> Request {
 fn with_stream(body: &Bytes, stream: bool) -> Result<Bytes, BadRequest> {
     #[derive(Deserialize)]
     struct Stream<'a> {
-        #[serde(borrow)]
+        #[serde(borrow, default, deserialize_with = "as_it_stands")]
         stream: Option<&'a RawValue>,
     }
     let text = std::str::from_utf8(body).map_err(|e| malformed(format!("not UTF-8: {e}")))?;
@@ -92,6 +92,11 @@ fn with_stream(body: &Bytes, stream: bool) -> Result<Bytes, BadRequest> {
         (None, Some(brace)) => Ok(splice(body, brace + 1..brace + 1, &format!(r#""stream":{value},"#))),
         (None, None) => Err(malformed("no object".into())),
     }
+}
+
+/// Tells a `null` from nothing.
+fn as_it_stands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 fn splice(body: &Bytes, at: Range<usize>, value: &str) -> Bytes {
