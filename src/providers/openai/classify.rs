@@ -78,7 +78,8 @@ pub(super) fn answer(status: u16, headers: &HeaderMap, body: Bytes, secrets: &Re
     // Whoever refuses a key tends to quote it.
     let fit_to_forward = vendor.is_some() && !matches!(status, 401 | 403) && !secrets.leaks(&body);
     ProviderError {
-        status: Some(status),
+        // A redirect is no status that an error can be passed on with.
+        status: Some(status).filter(|status| *status >= 400),
         retry_after: retry_after(headers, SystemTime::now()),
         request_id: request_id(headers),
         body: fit_to_forward.then_some(body),

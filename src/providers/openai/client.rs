@@ -3,13 +3,13 @@
 //! Nothing is retried, followed or decompressed here, and no environment variable is looked at: what leaves
 //! this process goes to the configured host and nowhere else. Every body is bounded while it is read.
 
-use std::{fmt, io, net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr};
 
 use bytes::Bytes;
-use futures_util::{future::BoxFuture, stream};
+use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use mainstay_actors::{
-    call::{Frame, FrameKind, FrameStream, FullReply, ProviderReply, StreamReply},
+    call::{FullReply, ProviderReply, StreamReply},
     error::{ErrorKind, ProviderError},
     ports::{Provider, ProviderCall},
 };
@@ -17,31 +17,19 @@ use reqwest::{
     Client, Response, Url,
     header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
-use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    chunk::Chunks,
     classify::{self, MAX_ERROR_BODY},
+    events::Events,
     redact::Redactor,
     request::outgoing,
+    wire::{BadProvider, broken},
 };
-use crate::providers::sse::{Rest, Splitter};
 
 /// The largest whole answer that is taken, in bytes.
 const MAX_ANSWER: usize = 16 << 20;
-
-/// Connections kept open to one host while nobody uses them.
-const IDLE_CONNECTIONS: usize = 64;
-
-/// How long they are kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A provider's settings that cannot work; says what to change.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct BadProvider(String);
 
 /// A server of the OpenAI dialect.
 pub struct OpenAi {
@@ -58,8 +46,8 @@ impl OpenAi {
     pub fn new(http: Client, base_url: &str, key: Option<SecretString>) -> Result<Self, BadProvider> {
         let url = endpoint(base_url)?;
         if key.is_some() && url.scheme() == "http" && !is_loopback(&url) {
-            return Err(BadProvider(
-                "base_url: an API key must not be sent over plain http to another machine; use https".into(),
+            return Err(BadProvider::new(
+                "base_url: an API key must not be sent over plain http to another machine; use https",
             ));
         }
         let mut headers = HeaderMap::new();
@@ -98,7 +86,7 @@ impl OpenAi {
         let body = self.read(response, MAX_ANSWER).await;
         match body.and_then(|body| self.check(&body).map(|()| body)) {
             Ok(body) => Ok(FullReply { body, request_id }),
-            Err(error) => Err(ProviderError { status: Some(200), request_id, ..error }),
+            Err(error) => Err(ProviderError { request_id, ..error }),
         }
     }
 
@@ -124,7 +112,7 @@ impl OpenAi {
             let body = self.read(response, MAX_ERROR_BODY).await.unwrap_or_default();
             let error = self.check(&body).err().filter(|error| error.kind != ErrorKind::Malformed);
             let error = error.unwrap_or_else(|| malformed("a stream was asked for, and something else came"));
-            return Err(ProviderError { status: Some(200), request_id, ..error });
+            return Err(ProviderError { request_id, ..error });
         }
         let secrets = self.secrets.clone();
         Ok(StreamReply { frames: Events::new(response, secrets).into_frames(), request_id })
@@ -158,46 +146,11 @@ impl fmt::Debug for OpenAi {
     }
 }
 
-/// An HTTP client that does what it is told and nothing else: no redirects, proxies, cookies, retries or
-/// decompression. One client serves any number of providers.
-///
-/// `connect` limits how long a connection may take to come up, TLS included. Certificates are checked against
-/// the system's roots, read once, here.
-pub fn http_client(connect: Duration) -> Result<Client, BadProvider> {
-    Client::builder()
-        .tls_backend_preconfigured(tls()?)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .referer(false)
-        .http1_only()
-        .tcp_nodelay(true)
-        .connect_timeout(connect)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .user_agent(concat!("mainstay/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|e| BadProvider(format!("the HTTP client cannot be built: {e}")))
-}
-
-pub(super) fn tls() -> Result<ClientConfig, BadProvider> {
-    let mut roots = RootCertStore::empty();
-    let (usable, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if usable == 0 {
-        tracing::warn!("no root certificates found: every https provider will fail; install ca-certificates");
-    }
-    // Named, not the process's default: a host application may have installed another.
-    let provider = rustls::crypto::ring::default_provider();
-    let config = ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .map_err(|e| BadProvider(format!("TLS cannot be set up: {e}")))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
 fn endpoint(base_url: &str) -> Result<Url, BadProvider> {
-    let mut url = Url::parse(base_url).map_err(|e| BadProvider(format!("base_url is not a URL: {e}")))?;
+    let mut url =
+        Url::parse(base_url).map_err(|e| BadProvider::new(format!("base_url is not a URL: {e}")))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(BadProvider("base_url must begin with https:// or http://".into()));
+        return Err(BadProvider::new("base_url must begin with https:// or http://"));
     }
     // Said without quoting it: what stands there may be a key.
     if !url.username().is_empty()
@@ -205,8 +158,8 @@ fn endpoint(base_url: &str) -> Result<Url, BadProvider> {
         || url.query().is_some()
         || url.fragment().is_some()
     {
-        return Err(BadProvider(
-            "base_url must hold no credentials, query or fragment; set the key apart".into(),
+        return Err(BadProvider::new(
+            "base_url must hold no credentials, query or fragment; set the key apart",
         ));
     }
     let path = format!("{}/chat/completions", url.path().trim_end_matches('/'));
@@ -221,7 +174,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 fn bearer(key: &SecretString) -> Result<HeaderValue, BadProvider> {
-    let wrong = || BadProvider("the API key is empty or holds characters that no header can carry".into());
+    let wrong = || BadProvider::new("the API key is empty or holds characters that no header can carry");
     let key = key.expose_secret();
     if key.is_empty() || key.contains(char::is_whitespace) {
         return Err(wrong());
@@ -236,92 +189,6 @@ fn is_event_stream(response: &Response) -> bool {
     kind.trim_start().get(..17).is_some_and(|start| start.eq_ignore_ascii_case("text/event-stream"))
 }
 
-fn malformed(problem: &str) -> ProviderError {
+pub(super) fn malformed(problem: &str) -> ProviderError {
     ProviderError::new(ErrorKind::Malformed, problem)
-}
-
-/// The events of one answer.
-struct Events {
-    response: Response,
-    splitter: Splitter,
-    chunks: Chunks,
-    secrets: Redactor,
-}
-
-impl Events {
-    fn new(response: Response, secrets: Redactor) -> Box<Self> {
-        let chunks = Chunks::new(secrets.clone());
-        Box::new(Self { response, splitter: Splitter::default(), chunks, secrets })
-    }
-
-    /// The stream is over after its end, and after an error.
-    fn into_frames(self: Box<Self>) -> FrameStream {
-        Box::pin(stream::try_unfold(Some(self), async |events| {
-            let Some(mut events) = events else { return Ok(None) };
-            let Some(frame) = events.next().await? else { return Ok(None) };
-            let rest = (frame.kind != FrameKind::End).then_some(events);
-            Ok(Some((frame, rest)))
-        }))
-    }
-
-    async fn next(&mut self) -> Result<Option<Frame>, ProviderError> {
-        loop {
-            if let Some(event) = self.splitter.next_event().map_err(|e| malformed(&e.to_string()))? {
-                return self.frame(event).map(Some);
-            }
-            match self.response.chunk().await.map_err(|e| broken(e, &self.secrets))? {
-                Some(chunk) => self.splitter.push(chunk),
-                None => return self.last(),
-            }
-        }
-    }
-
-    fn frame(&mut self, bytes: Bytes) -> Result<Frame, ProviderError> {
-        let kind = self.chunks.kind_of(&bytes)?;
-        Ok(Frame { bytes, kind })
-    }
-
-    fn last(&mut self) -> Result<Option<Frame>, ProviderError> {
-        match std::mem::take(&mut self.splitter).finish() {
-            Rest::Nothing => Ok(None),
-            Rest::Event(event) => self.frame(event).map(Some),
-            Rest::Cut(length) => Err(ProviderError::new(
-                ErrorKind::Truncated,
-                format!("the stream ended {length} bytes into an event"),
-            )),
-        }
-    }
-}
-
-/// Why the wire failed, and whose fault that is.
-fn broken(error: reqwest::Error, secrets: &Redactor) -> ProviderError {
-    let kind = match () {
-        () if is_local(&error) => ErrorKind::Local,
-        () if error.is_connect() && error.is_timeout() => ErrorKind::ConnectTimeout,
-        () if error.is_connect() => ErrorKind::Connect,
-        () if causes(&error).filter_map(|e| e.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse) => {
-            ErrorKind::Malformed
-        }
-        () => ErrorKind::Reset,
-    };
-    // An address may hold a key.
-    let error = error.without_url();
-    let story: Vec<_> = causes(&error).map(ToString::to_string).collect();
-    ProviderError::new(kind, secrets.line(&story.join(": ")))
-}
-
-/// Is it this machine that ran out of something?
-fn is_local(error: &reqwest::Error) -> bool {
-    const ENOMEM: i32 = 12;
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    causes(error)
-        .filter_map(|e| e.downcast_ref::<io::Error>()?.raw_os_error())
-        .any(|code| matches!(code, ENOMEM | ENFILE | EMFILE))
-}
-
-fn causes<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
 }

@@ -6,12 +6,17 @@
 mod chunk;
 mod classify;
 mod client;
+mod events;
 mod read;
 mod redact;
+mod refusal;
 mod request;
 #[cfg(test)]
 mod tests;
+mod wire;
 
-pub use client::{BadProvider, OpenAi, http_client};
+pub use client::OpenAi;
 pub use read::{delta_of, text_of};
-pub use request::{BadRequest, ChatRequest, completion, read, with_model};
+pub use refusal::BadRequest;
+pub use request::{ChatRequest, completion, read, with_model};
+pub use wire::{BadProvider, http_client};

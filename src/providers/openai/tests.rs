@@ -99,14 +99,19 @@ async fn raw(answer: impl Into<Vec<u8>>) -> (String, impl Future<Output = String
     let answer = answer.into();
     let heard = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        let mut heard = Vec::new();
-        while !heard.ends_with(b"}]}") {
-            assert!(stream.read_buf(&mut heard).await.unwrap() > 0, "the request ended early");
-        }
+        let heard = read_request(&mut stream).await;
         let _ = stream.write_all(&answer).await;
-        String::from_utf8(heard).unwrap()
+        heard
     });
     (base_url, async { heard.await.unwrap() })
+}
+
+async fn read_request(stream: &mut TcpStream) -> String {
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"]}") {
+        assert!(stream.read_buf(&mut heard).await.unwrap() > 0, "the request ended early");
+    }
+    String::from_utf8(heard).unwrap()
 }
 
 fn http_answer(headers: &str, body: &str) -> String {
@@ -208,6 +213,28 @@ async fn connections_are_used_again_after_whole_answers_and_after_streams() {
         assert_eq!(unary(&client, "m").await, Whole);
     }
     assert!(server.counts().connections <= 2, "{:?}", server.counts());
+}
+
+#[tokio::test]
+async fn a_stream_s_connection_is_used_again_though_the_body_ends_after_the_dialect() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = client(&format!("http://{}/v1", listener.local_addr().unwrap()));
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+        let events = "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        let answer = format!("{head}{:x}\r\n{events}\r\n", events.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stream.write_all(b"0\r\n\r\n").await.unwrap();
+        read_request(&mut stream).await;
+        stream.write_all(http_answer("x: y", r#"{"choices":[]}"#).as_bytes()).await.unwrap();
+    });
+    assert_eq!(streamed(&client, "m").await, (0, Whole));
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    assert_eq!(unary(&client, "m").await, Whole);
+    server.await.unwrap();
 }
 
 #[tokio::test]
@@ -349,7 +376,7 @@ async fn a_machine_out_of_descriptors_does_not_blame_the_provider() {
             Box::pin(async { Err(std::io::Error::from_raw_os_error(24).into()) })
         }
     }
-    let http = reqwest::Client::builder().tls_backend_preconfigured(super::client::tls().unwrap());
+    let http = reqwest::Client::builder().tls_backend_preconfigured(super::wire::tls().unwrap());
     let http = http.dns_resolver(Arc::new(OutOfDescriptors)).build().unwrap();
     let client = OpenAi::new(http, "http://localhost:1/v1", None).unwrap();
     assert_eq!(unary(&client, "m").await, Failed(ErrorKind::Local)); // PC5
@@ -366,7 +393,7 @@ fn settings_that_would_give_the_key_away_are_refused_without_showing_it() {
         "key-0123456789abcdef",
     ];
     for url in urls {
-        let error = OpenAi::new(http(), url, Some(KEY.into())).err().expect(url).to_string();
+        let error = OpenAi::new(http(), url, Some(KEY.into())).expect_err(url).to_string();
         assert!(error.contains("base_url") && !error.contains(KEY), "{error}"); // SE4
     }
     for key in ["", "two words", "line\n"] {

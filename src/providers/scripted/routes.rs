@@ -137,10 +137,10 @@ fn failed(code: u16, headers: &[(HeaderName, HeaderValue)]) -> Response<Body> {
 
 /// Shows and changes what goes wrong.
 async fn control(shared: &Shared, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-    match request.method() {
-        &Method::GET => {}
-        &Method::DELETE => shared.book.set_plan(Plan::Never),
-        &Method::PUT => shared.book.set_plan(plan(&read(request).await?)?),
+    match *request.method() {
+        Method::GET => {}
+        Method::DELETE => shared.book.set_plan(Plan::Never),
+        Method::PUT => shared.book.set_plan(plan(&read(request).await?)?),
         _ => return Ok(not_allowed("GET, PUT, DELETE")),
     }
     let state = json!({"name": shared.name, "plan": shared.book.plan(), "counts": shared.book.counts()});
