@@ -44,6 +44,13 @@ pub(super) struct Shared {
     pub(super) book: Arc<Book>,
 }
 
+impl Shared {
+    /// What the list of models shows; whoever answers to every name goes by its own there.
+    fn listed(&self) -> &[String] {
+        if self.models.is_empty() { std::slice::from_ref(&self.name) } else { &self.models }
+    }
+}
+
 /// An error answer; boxed, because it is rare and large.
 type Refusal = Box<Response<Body>>;
 
@@ -52,7 +59,7 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> i
     let method = request.method().clone();
     match (&method, request.uri().path()) {
         (&Method::POST, "/v1/chat/completions") => chat(&shared, request).await,
-        (&Method::GET, "/v1/models") => Ok(json_response(StatusCode::OK, &answer::models(&shared.models))),
+        (&Method::GET, "/v1/models") => Ok(json_response(StatusCode::OK, &answer::models(shared.listed()))),
         (_, "/control") => Ok(control(&shared, request).await.unwrap_or_else(|refused| *refused)),
         (_, "/v1/chat/completions") => Ok(not_allowed("POST")),
         (_, "/v1/models") => Ok(not_allowed("GET")),
