@@ -19,6 +19,8 @@ pub struct Request {
     pub model: Range<usize>,
     /// Does the caller want a stream?
     pub stream: bool,
+    /// Does the body itself ask for one? Where it does not say what `stream` says, the adapter rewrites it.
+    pub body_streams: bool,
     /// The caller's id for this call; one is made when absent.
     pub id: Option<Arc<str>>,
     /// How long the caller waits for the whole call; `None` leaves it to the attempts' own timeouts.
@@ -26,9 +28,9 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request whose `model` value stands at `model` in `body`.
+    /// A request whose `model` value stands at `model` in `body`, and whose body asks for a stream or not.
     pub fn new(body: Bytes, model: Range<usize>, stream: bool) -> Self {
-        Self { body, model, stream, id: None, timeout: None }
+        Self { body, model, stream, body_streams: stream, id: None, timeout: None }
     }
 
     /// Gives the call an id of the caller's own.

@@ -1,0 +1,82 @@
+//! The frames of a streamed answer, as they come from the wire.
+//!
+//! Each is forwarded as it came, with what it means. How long one may take is not decided here.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use mainstay_actors::{
+    call::{Frame, FrameKind, FrameStream},
+    error::{ErrorKind, ProviderError},
+};
+use reqwest::Response;
+use tokio::time::timeout;
+
+use super::{chunk::Chunks, client::malformed, redact::Redactor, wire::broken};
+use crate::providers::sse::{Rest, Splitter};
+
+/// How long a body may take to end after its last event before its connection is given up.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// The events of one answer.
+pub(super) struct Events {
+    response: Response,
+    splitter: Splitter,
+    chunks: Chunks,
+    secrets: Redactor,
+}
+
+impl Events {
+    pub(super) fn new(response: Response, secrets: Redactor) -> Box<Self> {
+        let chunks = Chunks::new(secrets.clone());
+        Box::new(Self { response, splitter: Splitter::default(), chunks, secrets })
+    }
+
+    /// The stream is over after its end, and after an error.
+    pub(super) fn into_frames(self: Box<Self>) -> FrameStream {
+        Box::pin(stream::try_unfold(Some(self), async |events| {
+            let Some(mut events) = events else { return Ok(None) };
+            let Some(frame) = events.next().await? else { return Ok(None) };
+            if frame.kind == FrameKind::End {
+                tokio::spawn(settle(events.response));
+                return Ok(Some((frame, None)));
+            }
+            Ok(Some((frame, Some(events))))
+        }))
+    }
+
+    async fn next(&mut self) -> Result<Option<Frame>, ProviderError> {
+        loop {
+            if let Some(event) = self.splitter.next_event().map_err(|e| malformed(&e.to_string()))? {
+                return self.frame(event).map(Some);
+            }
+            match self.response.chunk().await.map_err(|e| broken(e, &self.secrets))? {
+                Some(chunk) => self.splitter.push(chunk),
+                None => return self.last(),
+            }
+        }
+    }
+
+    fn frame(&mut self, bytes: Bytes) -> Result<Frame, ProviderError> {
+        let kind = self.chunks.kind_of(&bytes)?;
+        Ok(Frame { bytes, kind })
+    }
+
+    fn last(&mut self) -> Result<Option<Frame>, ProviderError> {
+        match std::mem::take(&mut self.splitter).finish() {
+            Rest::Nothing => Ok(None),
+            Rest::Event(event) => self.frame(event).map(Some),
+            Rest::Cut(length) => Err(ProviderError::new(
+                ErrorKind::Truncated,
+                format!("the stream ended {length} bytes into an event"),
+            )),
+        }
+    }
+}
+
+/// An HTTP/1.1 connection can serve the next request only after the body's end, which comes a moment after
+/// the dialect's own and which nobody else waits for.
+async fn settle(mut response: Response) {
+    let _ = timeout(SETTLE, response.chunk()).await;
+}
