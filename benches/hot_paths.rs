@@ -2,6 +2,8 @@
 //!
 //! Absolute times depend on the machine; read the ratios within one group. Run with `cargo bench`.
 
+#![allow(clippy::unwrap_used)] // A benchmark that cannot set up has nothing to measure.
+
 use std::{
     sync::{Arc, RwLock},
     time::{Duration, Instant},

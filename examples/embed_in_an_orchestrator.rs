@@ -12,6 +12,8 @@
 //! shut down in order: true
 //! ```
 
+#![allow(clippy::print_stdout)] // Printing is what an example does.
+
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream};

@@ -18,6 +18,8 @@
 //!   answered by: beta
 //! ```
 
+#![allow(clippy::print_stdout)] // Printing is what an example does.
+
 use std::{
     pin::{Pin, pin},
     sync::{

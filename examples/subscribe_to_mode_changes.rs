@@ -12,6 +12,8 @@
 //! the task sees now: NORMAL
 //! ```
 
+#![allow(clippy::print_stdout)] // Printing is what an example does.
+
 use std::{
     pin::pin,
     sync::{

@@ -23,7 +23,7 @@ use mainstay_actors::{
 use crate::{
     config::{Config, ConfigError, ProviderConfig, ProviderKind, TargetConfig},
     providers::{
-        openai::client::{OpenAi, http_client},
+        openai::{OpenAi, http_client},
         scripted::{Script, Scripted},
     },
     storage::{MemoryState, RedbState},
@@ -249,7 +249,8 @@ async fn adapter(
     let (base_url, key) = match &provider.kind {
         ProviderKind::OpenAi { base_url, key } => (base_url.clone(), key.clone()),
         ProviderKind::Scripted { fail_first, of_every } => {
-            let script = Script::flaky(&provider.name, *fail_first, *of_every);
+            let (name, fail_first, of_every) = (provider.name.clone(), *fail_first, *of_every);
+            let script = Script { name, fail_first, of_every, ..Script::default() };
             let server = Scripted::start(([127, 0, 0, 1], 0).into(), script).await;
             let server = server.map_err(|error| problem(format!("its server did not start: {error}")))?;
             let base_url = server.base_url();

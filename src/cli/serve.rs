@@ -1,8 +1,12 @@
 //! `mainstay serve`: the runtime as a gateway, until a signal or the end of its tree.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use mainstay_actors::shell::Exit;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -16,6 +20,8 @@ use crate::{
     telemetry::{logs, metrics},
 };
 
+const UPKEEP: Duration = Duration::from_secs(5);
+
 pub(super) async fn run(args: ServeArgs) -> Result<(), Stopped> {
     let config = configured(args).map_err(|error| Stopped::new(Stopped::CONFIG, error))?;
     let _logs = logs::init(&config.log).map_err(|error| Stopped::new(Stopped::CONFIG, error))?;
@@ -24,7 +30,8 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Stopped> {
     let limits = limits(&server);
     let socket = bind(&server).await?;
     let at = socket.local_addr().map_err(|error| Stopped::new(Stopped::FAILED, error))?;
-    let builder = Runtime::builder().config(config).gateway(socket, limits, Some(recorder));
+    let builder = Runtime::builder().config(config).gateway(socket, limits, Some(recorder.clone()));
+    let _upkeep = tokio::spawn(upkeep(recorder.clone()));
     let runtime = builder.start().await.map_err(|error| Stopped::new(exit_code(&error), error))?;
     // Whoever started us may have closed our output; that is no reason to stop.
     let _ = io::stdout().write_all(welcome(&runtime, at).as_bytes());
@@ -40,8 +47,8 @@ fn configured(args: ServeArgs) -> Result<Config, crate::ConfigError> {
     if let Some(listen) = args.listen {
         config.server.listen = listen;
     }
-    config.data_dir = args.data_dir.or(config.data_dir);
-    config.server.check()?;
+    config.data_dir = args.data_dir.or(config.data_dir).or_else(|| Some("mainstay-data".into()));
+    config.check_gateway()?;
     Ok(config)
 }
 
@@ -56,7 +63,10 @@ async fn bind(server: &ServerConfig) -> Result<TcpListener, Stopped> {
             io::ErrorKind::AddrInUse => Stopped::TEMPORARY,
             _ => Stopped::FAILED,
         };
-        Stopped::new(code, format!("cannot listen on {}: {error}; choose another with --listen", server.listen))
+        Stopped::new(
+            code,
+            format!("cannot listen on {}: {error}; choose another with --listen", server.listen),
+        )
     })
 }
 
@@ -87,6 +97,14 @@ fn welcome(runtime: &Runtime, at: std::net::SocketAddr) -> String {
     )
 }
 
+/// Histograms hold every value until they are looked at: this bounds them when nobody scrapes.
+async fn upkeep(recorder: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        recorder.run_upkeep();
+    }
+}
+
 /// A first signal drains, a second one ends at once; a tree that gave up is stopped in order.
 async fn until_stopped(runtime: Runtime, limits: GatewayLimits) -> Result<(), Stopped> {
     let system = runtime.system().clone();
@@ -111,7 +129,8 @@ async fn until_stopped(runtime: Runtime, limits: GatewayLimits) -> Result<(), St
 
 /// Resolves at SIGTERM or SIGINT.
 pub(super) async fn asked_to_stop() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         // Without handlers the signals keep their default: they end the process.
         return std::future::pending().await;
     };

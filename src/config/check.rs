@@ -46,7 +46,8 @@ fn whole(mut file: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Config
     let server = file.section("server", source).map(|section| server(section, source));
     let log = file.section("log", source).map(|section| log(section, source));
     let providers = file.section("provider", source).map(|section| section.named(source)).unwrap_or_default();
-    let providers = providers.into_iter().map(|(name, section)| provider(name, section, env, source)).collect();
+    let providers =
+        providers.into_iter().map(|(name, section)| provider(name, section, env, source)).collect();
     let chains = file.section("chain", source).map(|section| section.named(source)).unwrap_or_default();
     let chains = chains.into_iter().map(|(name, section)| chain(name, section, source)).collect();
     file.finish(source);

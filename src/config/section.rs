@@ -72,7 +72,10 @@ impl<'a> Section<'a> {
 
     /// The member's place, or the section's.
     pub(super) fn place_of(&self, key: &str) -> usize {
-        self.members.iter().find(|(name, ..)| *name == key).map_or(self.at, |(_, _, value)| value.span().start)
+        self.members
+            .iter()
+            .find(|(name, ..)| *name == key)
+            .map_or(self.at, |(_, _, value)| value.span().start)
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
@@ -208,12 +211,7 @@ impl<'a> Section<'a> {
     }
 }
 
-fn table<'a>(
-    name: String,
-    at: usize,
-    value: &'a Value<'a>,
-    source: &mut Source<'_>,
-) -> Option<Section<'a>> {
+fn table<'a>(name: String, at: usize, value: &'a Value<'a>, source: &mut Source<'_>) -> Option<Section<'a>> {
     match value.get_ref() {
         DeValue::Table(table) => Some(Section::new(name, at, table)),
         _ => {

@@ -36,14 +36,16 @@ fn the_example_file_is_valid_and_shows_the_real_defaults() {
     as_it_is.check_gateway().unwrap();
     let spelled_out = uncommented(EXAMPLE);
     assert!(spelled_out.matches(" = ").count() > 25, "the settings were not found");
-    let spelled_out = Config::from_toml(&spelled_out, "mainstay.toml", &env).unwrap_or_else(|e| panic!("{e}"));
+    let spelled_out =
+        Config::from_toml(&spelled_out, "mainstay.toml", &env).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(shown(&as_it_is), shown(&spelled_out));
 }
 
 #[test]
 fn the_example_file_shows_every_setting() {
     for source in [include_str!("check.rs")] {
-        let calls = ["text(\"", "number(\"", "duration(\"", "size(\"", "parsed(\"", "within(\"", "section(\""];
+        let calls =
+            ["text(\"", "number(\"", "duration(\"", "size(\"", "parsed(\"", "within(\"", "section(\""];
         let names = calls.iter().flat_map(|call| source.split(call).skip(1));
         let names: Vec<_> = names.map(|rest| rest.split('"').next().unwrap()).collect();
         assert!(names.len() > 20, "the settings were not found: {names:?}");

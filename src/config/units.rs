@@ -59,7 +59,9 @@ mod tests {
         assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
         assert_eq!(duration("2 m"), Some(Duration::from_secs(120)));
         assert_eq!(size("8MiB"), Some(8 << 20));
-        for wrong in ["", "5", "s", "-5s", "1.5s", "5 parsecs", "99999999999999999999s", "18446744073709551615h"] {
+        for wrong in
+            ["", "5", "s", "-5s", "1.5s", "5 parsecs", "99999999999999999999s", "18446744073709551615h"]
+        {
             assert_eq!(duration(wrong), None, "{wrong}");
         }
         assert_eq!(size("8MB"), None);

@@ -25,7 +25,7 @@ use super::{
     Gateway,
     answer::{self, Refusal, RequestId},
 };
-use crate::providers::openai::request;
+use crate::providers::openai;
 
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,7 +46,7 @@ type Understood = (std::sync::Arc<Chain>, mainstay_actors::call::Request);
 
 async fn understand(gateway: &Gateway, id: RequestId, body: Body) -> Result<Understood, Refusal> {
     let body = read(body, gateway.0.limits.max_body).await?;
-    let chat = request::read(body).map_err(|bad| Refusal {
+    let chat = openai::read(body).map_err(|bad| Refusal {
         status: StatusCode::BAD_REQUEST,
         code: bad.code,
         message: bad.message,

@@ -30,7 +30,9 @@ fn is_up(gateway: &Gateway) -> bool {
 /// The status is for machines; with `?verbose` there is a line per check for people.
 fn checked(checks: Vec<(&str, bool)>, query: Option<String>) -> Response {
     let all = checks.iter().all(|(_, ok)| *ok);
-    let line = |(name, ok): &(&str, bool)| if *ok { format!("[+]{name} ok\n") } else { format!("[-]{name} failed\n") };
+    let line = |(name, ok): &(&str, bool)| {
+        if *ok { format!("[+]{name} ok\n") } else { format!("[-]{name} failed\n") }
+    };
     let wordy = !all || query.is_some_and(|query| query.split('&').any(|part| part == "verbose"));
     let text = if wordy { checks.iter().map(line).collect() } else { "ok\n".to_string() };
     let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

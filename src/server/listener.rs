@@ -65,8 +65,7 @@ impl Behavior for Listener {
         let drain = self.gateway.0.limits.drain + LAST_WORDS;
         let serving =
             accept::serve(self.socket.clone(), self.gateway.router(), limits, self.stop.clone(), drain);
-        let mailbox = cx.mailbox();
-        cx.commons().tasks.spawn(async move { mailbox.tell(Note::Ended(serving.await)) });
+        cx.spawn(async move { Note::Ended(serving.await) });
         Ok(())
     }
 

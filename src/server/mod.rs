@@ -10,6 +10,7 @@ mod api;
 mod events;
 mod health;
 pub(crate) mod listener;
+mod stall;
 
 pub(crate) use listener::LAST_WORDS;
 

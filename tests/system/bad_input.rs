@@ -45,7 +45,8 @@ async fn bytes_that_are_not_text_are_refused() {
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused_with_and_without_its_length() {
     let world = World::with_limits(GatewayLimits { max_body: 1024, ..GatewayLimits::default() }).await;
-    let large = json!({"model": "chat", "messages": [{"role": "user", "content": "x".repeat(4096)}]}).to_string();
+    let large =
+        json!({"model": "chat", "messages": [{"role": "user", "content": "x".repeat(4096)}]}).to_string();
     let answer = world.post(large.clone()).await;
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (413, &"request_too_large".into()));
     let chunks: Vec<_> = large.as_bytes().chunks(100).map(|c| Ok::<_, std::io::Error>(c.to_vec())).collect();
@@ -78,7 +79,8 @@ async fn another_sites_page_cannot_spend_tokens_through_a_visitors_browser() {
 #[tokio::test]
 async fn members_that_mainstay_does_not_know_reach_the_provider_untouched() {
     let world = World::new().await;
-    let odd = r#"{ "model" : "chat","x_new":[1,{"deep":"\u00e9"}],"messages":[{"role":"user","content":"hi"}] }"#;
+    let odd =
+        r#"{ "model" : "chat","x_new":[1,{"deep":"\u00e9"}],"messages":[{"role":"user","content":"hi"}] }"#;
     let answer = world.post(odd).await;
     assert_eq!((answer.status, answer.said().as_str()), (200, "Echo from a: hi"));
 }

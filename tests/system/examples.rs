@@ -6,15 +6,23 @@ fn promised(name: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
     let source = fs::read_to_string(file).unwrap();
     let block = source.split("//! ```text\n").nth(1).unwrap().split("//! ```").next().unwrap();
-    block.lines().map(|line| line.trim_start_matches("//!").trim_start_matches(' ').to_string() + "\n").collect()
+    block
+        .lines()
+        .map(|line| line.trim_start_matches("//!").trim_start_matches(' ').to_string() + "\n")
+        .collect()
 }
 
 fn printed(name: &str) -> String {
     let folder = Path::new(env!("CARGO_BIN_EXE_mainstay")).parent().unwrap().join("examples");
     let output = Command::new(folder.join(name)).env_clear().output();
-    let output = output.unwrap_or_else(|e| panic!("{name}: {e}; build the examples first: cargo build --examples"));
+    let output =
+        output.unwrap_or_else(|e| panic!("{name}: {e}; build the examples first: cargo build --examples"));
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(|line| line.trim_start().to_string() + "\n").collect()
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| line.trim_start().to_string() + "\n")
+        .collect()
 }
 
 #[test]

@@ -136,7 +136,10 @@ async fn with_both_dead_one_clear_error_lists_each_attempt_and_the_process_recov
     assert_eq!((&attempts[0]["provider"], &attempts[0]["kind"]), (&"a".into(), &"overloaded".into())); // PC2
     assert_eq!((&attempts[1]["provider"], &attempts[1]["kind"]), (&"b".into(), &"reset".into()));
     let message = error["message"].as_str().unwrap();
-    assert!(message.contains("1. a/model-a: overloaded") && message.contains("2. b/model-b: reset"), "{message}");
+    assert!(
+        message.contains("1. a/model-a: overloaded") && message.contains("2. b/model-b: reset"),
+        "{message}"
+    );
 
     until("both are out", async || {
         world.ask("hi").await;

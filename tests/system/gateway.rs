@@ -74,10 +74,7 @@ async fn the_status_shows_mode_providers_chains_and_tree() {
 async fn a_reader_of_events_that_comes_back_gets_what_it_missed() {
     let world = World::new().await;
     world.runtime.system().provider("a").unwrap().actor().crash();
-    until("a is back", async || {
-        world.runtime.tree().find("root/providers/a").unwrap().restarts == 1
-    })
-    .await;
+    until("a is back", async || world.runtime.tree().find("root/providers/a").unwrap().restarts == 1).await;
     let boot = world.runtime.events().boot();
     let missed = first_event(&world, Some(format!("{boot}-1"))).await;
     assert!(missed.starts_with(&format!("id: {boot}-2\n")), "{missed}");

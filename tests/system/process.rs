@@ -100,7 +100,8 @@ impl Drop for Process {
 #[tokio::test]
 async fn without_key_or_config_it_answers_through_the_flaky_provider() {
     let process = Process::start("demo", &["--listen", "127.0.0.1:0"]);
-    for part in ["chain chat: flaky/", "-> steady/", "Try:    curl ", "Status: ", "providers: up", "mode: up"] {
+    for part in ["chain chat: flaky/", "-> steady/", "Try:    curl ", "Status: ", "providers: up", "mode: up"]
+    {
         assert!(process.welcome.contains(part), "no `{part}` in:\n{}", process.welcome);
     }
     let mut by = Vec::new();

@@ -21,7 +21,8 @@ async fn a_stream_arrives_word_by_word_and_byte_for_byte() {
     let direct = crate::support::answered(direct.body(body)).await;
     let without_id = |text: &str| text.replace("chatcmpl-a-1\"", "\"").replace("chatcmpl-a-2\"", "\"");
     let without_time = |text: &str| {
-        let parts = text.split("\"created\":").map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()));
+        let parts =
+            text.split("\"created\":").map(|part| part.trim_start_matches(|c: char| c.is_ascii_digit()));
         parts.collect::<String>()
     };
     assert_eq!(without_time(&without_id(&answer.text)), without_time(&without_id(&direct.text)));

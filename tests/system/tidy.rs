@@ -96,7 +96,8 @@ fn only_the_shell_implements_ractors_actor() {
 
 #[test]
 fn the_actors_know_no_network_and_no_disk() {
-    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/Cargo.toml")).unwrap();
+    let manifest =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/Cargo.toml")).unwrap();
     let dependencies = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
     let names: Vec<_> = dependencies.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).collect();
     for name in ["reqwest", "hyper", "axum", "redb", "redis", "rustls", "mainstay", "serde_json"] {
@@ -117,7 +118,12 @@ fn rule_2_every_select_is_biased() {
     for source in sources(&["actors/src", "src", "examples", "tests"]) {
         let text = source.whole.replace(char::is_whitespace, "");
         let selects = text.matches("select!{").count();
-        assert_eq!(selects, text.matches("select!{biased;").count(), "an unbiased select! in {}", source.path);
+        assert_eq!(
+            selects,
+            text.matches("select!{biased;").count(),
+            "an unbiased select! in {}",
+            source.path
+        );
     }
 }
 
@@ -142,8 +148,7 @@ fn rule_5_chance_follows_from_the_seed() {
 #[test]
 fn rule_6_a_watch_is_used_only_where_the_order_of_waking_does_not_matter() {
     // A slot and the end of the tree wake waiters who only read; the mode's watch is for tasks outside.
-    let allowed =
-        ["actors/src/supervision/slot.rs", "actors/src/mode/handle.rs", "actors/src/system.rs"];
+    let allowed = ["actors/src/supervision/slot.rs", "actors/src/mode/handle.rs", "actors/src/system.rs"];
     forbid(&shipped(&["actors/src"]), &["watch::channel"], &allowed, "a watch wakes in random order");
 }
 
@@ -179,6 +184,7 @@ fn unsafe_code_is_forbidden_and_panics_unwind() {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(lib)).unwrap();
         assert!(text.contains("#![forbid(unsafe_code)]"), "{lib}");
     }
-    let shell = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/src/shell.rs")).unwrap();
+    let shell =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/src/shell.rs")).unwrap();
     assert!(shell.contains("#[cfg(panic = \"abort\")]\ncompile_error!"));
 }
