@@ -20,7 +20,7 @@ use crate::providers::scripted::{Fault, Script, Scripted};
 const KEY: &str = "key-0123456789abcdef";
 
 /// Long beside any answer here; a silent provider costs a test this much.
-const PATIENCE: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 fn http() -> reqwest::Client {
     http_client(Duration::from_secs(5)).unwrap()
