@@ -238,6 +238,15 @@ async fn a_stream_s_connection_is_used_again_though_the_body_ends_after_the_dial
 }
 
 #[tokio::test]
+async fn a_reset_is_not_retried_behind_the_runtime_s_back() {
+    let server = scripted().await;
+    let client = client(&server.base_url());
+    assert_eq!(unary(&client, "m").await, Whole);
+    assert_eq!(unary(&client, "fault:reset").await, Failed(ErrorKind::Reset));
+    assert_eq!(server.requests(), 2); // PC14
+}
+
+#[tokio::test]
 async fn a_caller_who_leaves_takes_the_request_along() {
     let server = scripted().await;
     let client = client(&server.base_url());
