@@ -18,7 +18,7 @@ pub struct BadRequest {
     pub code: Option<&'static str>,
 }
 
-/// Says what is wrong as the vendor would. Only wrong requests are read twice.
+/// Says what is wrong as the vendor would.
 pub(super) fn explain(text: &str, error: &serde_json::Error) -> BadRequest {
     if !error.is_data() {
         return malformed(error.to_string());

@@ -60,7 +60,8 @@ pub(super) fn outgoing(request: &Request, model: &str) -> Result<Bytes, BadReque
     if request.stream == request.body_streams { Ok(body) } else { with_stream(&body, request.stream) }
 }
 
-/// A chat request with one message of the user; the chain's target puts the model in.
+/// A chat request with one message of the user, for [`Chain::call`](mainstay_actors::chain::Chain::call) and
+/// [`Chain::stream`](mainstay_actors::chain::Chain::stream) alike; the chain's target puts the model in.
 pub fn completion(prompt: &str) -> Request {
     let start = r#"{"model":"#;
     let body = format!(r#"{start}"","messages":[{{"role":"user","content":{}}}]}}"#, quoted(prompt));

@@ -20,7 +20,7 @@ use crate::providers::scripted::{Fault, Script, Scripted};
 const KEY: &str = "key-0123456789abcdef";
 
 /// Long beside any answer here; a silent provider costs a test this much.
-const PATIENCE: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 fn http() -> reqwest::Client {
     http_client(Duration::from_secs(5)).unwrap()
@@ -235,6 +235,15 @@ async fn a_stream_s_connection_is_used_again_though_the_body_ends_after_the_dial
     tokio::time::sleep(Duration::from_millis(60)).await;
     assert_eq!(unary(&client, "m").await, Whole);
     server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reset_is_not_retried_behind_the_runtime_s_back() {
+    let server = scripted().await;
+    let client = client(&server.base_url());
+    assert_eq!(unary(&client, "m").await, Whole);
+    assert_eq!(unary(&client, "fault:reset").await, Failed(ErrorKind::Reset));
+    assert_eq!(server.requests(), 2); // PC14
 }
 
 #[tokio::test]

@@ -66,19 +66,26 @@ pub(super) fn tls() -> Result<ClientConfig, BadProvider> {
 
 /// Why the wire failed, and whose fault that is.
 pub(super) fn broken(error: reqwest::Error, secrets: &Redactor) -> ProviderError {
-    let kind = match () {
-        () if is_local(&error) => ErrorKind::Local,
-        () if error.is_connect() && error.is_timeout() => ErrorKind::ConnectTimeout,
-        () if error.is_connect() => ErrorKind::Connect,
-        () if causes(&error).filter_map(|e| e.downcast_ref::<hyper::Error>()).any(hyper::Error::is_parse) => {
-            ErrorKind::Malformed
-        }
-        () => ErrorKind::Reset,
-    };
-    // An address may hold a key.
+    let kind = kind_of(&error);
+    // An address says more about the set-up than a client should read.
     let error = error.without_url();
     let story: Vec<_> = causes(&error).map(ToString::to_string).collect();
     ProviderError::new(kind, secrets.line(&story.join(": ")))
+}
+
+fn kind_of(error: &reqwest::Error) -> ErrorKind {
+    let mut http = causes(error).filter_map(|e| e.downcast_ref::<hyper::Error>());
+    if is_local(error) {
+        ErrorKind::Local
+    } else if error.is_connect() && error.is_timeout() {
+        ErrorKind::ConnectTimeout
+    } else if error.is_connect() {
+        ErrorKind::Connect
+    } else if http.any(hyper::Error::is_parse) {
+        ErrorKind::Malformed
+    } else {
+        ErrorKind::Reset
+    }
 }
 
 /// Is it this machine that ran out of something?

@@ -138,6 +138,13 @@ async fn wrong_requests_get_the_vendor_s_errors() {
 }
 
 #[tokio::test]
+async fn whoever_answers_to_every_model_lists_its_own_name() {
+    let (server, http) = start(Script { name: "b".into(), ..Script::default() }).await;
+    let (_, models) = send(&http, Method::GET, url(&server, "/v1/models"), Value::Null).await;
+    assert_eq!(models["data"][0]["id"], "b");
+}
+
+#[tokio::test]
 async fn a_request_that_is_too_large_is_refused() {
     let (server, http) = start(Script::default()).await;
     let answered =
