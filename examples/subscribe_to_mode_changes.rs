@@ -154,5 +154,5 @@ async fn first_modes(changes: impl Stream<Item = Heard<Arc<ModeSnapshot>>>, coun
 }
 
 fn joined(modes: &[Mode]) -> String {
-    modes.iter().map(Mode::name).collect::<Vec<_>>().join(", ")
+    modes.iter().map(|mode| mode.name()).collect::<Vec<_>>().join(", ")
 }

@@ -68,6 +68,8 @@ pub struct UnknownChain {
 pub struct Runtime {
     tree: Supervised,
     scripted: Vec<Scripted>,
+    /// Open as long as we run: no other process may use the data directory.
+    _state: Box<dyn StateStore>,
 }
 
 impl Runtime {
@@ -216,7 +218,7 @@ impl Builder {
         let own: Vec<_> = self.providers.iter().map(|(name, ..)| name.as_str()).collect();
         self.config.check_targets(&own)?;
         let config = self.config;
-        let boot = next_boot(config.data_dir, self.clock.unix_time()).await?;
+        let (state, boot) = open_state(config.data_dir, self.clock.unix_time()).await?;
         let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
         let mut system = SystemBuilder::new(self.clock, seed, boot);
         let mut scripted = Vec::new();
@@ -237,7 +239,7 @@ impl Builder {
         }
         let further = self.further;
         let tree = system.start(|system| further.into_iter().map(|child| child(system)).collect()).await?;
-        Ok(Runtime { tree, scripted })
+        Ok(Runtime { tree, scripted, _state: state })
     }
 }
 
@@ -262,14 +264,21 @@ async fn adapter(
     Ok(Arc::new(OpenAi::new(http, &base_url, key).map_err(|error| problem(error.to_string()))?))
 }
 
-/// Each life of the process has a higher number than the one before, as far as the store remembers; without a
-/// store, as far as the machine's clock goes forward.
-async fn next_boot(data_dir: Option<PathBuf>, unix_time: Duration) -> Result<u64, StoreError> {
-    let counting = tokio::task::spawn_blocking(move || match data_dir {
-        Some(dir) => count_boot(&open(&dir, unix_time)?, unix_time),
-        None => count_boot(&MemoryState::default(), unix_time),
+/// Opens the store and counts this life of the process: its number is higher than the one before, as far as the
+/// store remembers; without a directory, as far as the machine's clock goes forward.
+async fn open_state(
+    data_dir: Option<PathBuf>,
+    unix_time: Duration,
+) -> Result<(Box<dyn StateStore>, u64), StoreError> {
+    let opening = tokio::task::spawn_blocking(move || {
+        let state: Box<dyn StateStore> = match data_dir {
+            Some(dir) => Box::new(open(&dir, unix_time)?),
+            None => Box::new(MemoryState::default()),
+        };
+        let boot = count_boot(&*state, unix_time)?;
+        Ok((state, boot))
     });
-    counting.await.unwrap_or_else(|_| {
+    opening.await.unwrap_or_else(|_| {
         let problem = "opening it panicked: report this as a bug".into();
         Err(StoreError { place: "data_dir".into(), problem })
     })

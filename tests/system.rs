@@ -1,5 +1,7 @@
 //! Everything through the public interface: real HTTP on loopback, real time, one module a subject.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test that cannot go on has failed.
+
 #[path = "system/bad_input.rs"]
 mod bad_input;
 #[path = "system/crashes.rs"]

@@ -175,13 +175,15 @@ async fn a_second_signal_ends_at_once() {
     assert!(waiting.await.unwrap().is_err());
 }
 
-fn refused(folder: &Folder, args: &[&str]) -> (Option<i32>, String) {
-    let output = command(folder).args(args).output().unwrap();
+async fn refused(folder: &Folder, args: &[&str]) -> (Option<i32>, String) {
+    let mut command = tokio::process::Command::from(command(folder));
+    let output = command.args(args).kill_on_drop(true).output();
+    let output = tokio::time::timeout(Duration::from_secs(20), output).await.expect("it runs").unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
-#[test]
-fn a_wrong_configuration_is_refused_with_file_line_and_column() {
+#[tokio::test]
+async fn a_wrong_configuration_is_refused_with_file_line_and_column() {
     let folder = Folder::new("config");
     let cases = [
         ("[provider.a\n", "1:"),
@@ -191,20 +193,20 @@ fn a_wrong_configuration_is_refused_with_file_line_and_column() {
     ];
     for (text, place) in cases {
         let path = folder.write("bad.toml", text);
-        let (code, said) = refused(&folder, &["--config", path.to_str().unwrap()]);
+        let (code, said) = refused(&folder, &["--config", path.to_str().unwrap()]).await;
         assert_eq!(code, Some(78), "{text}: {said}");
         assert!(said.contains(&format!("bad.toml:{place}")), "{text}: {said}");
     }
-    let (code, said) = refused(&folder, &["--config", "nowhere.toml"]);
+    let (code, said) = refused(&folder, &["--config", "nowhere.toml"]).await;
     assert!(code == Some(78) && said.contains("nowhere.toml"), "{said}");
 }
 
-#[test]
-fn a_key_in_the_file_is_refused_without_being_shown() {
+#[tokio::test]
+async fn a_key_in_the_file_is_refused_without_being_shown() {
     let folder = Folder::new("key-in-file");
     let text = "[provider.a]\nkind = \"openai\"\napi_key = \"sk-canary-123\"\n";
     let path = folder.write("bad.toml", text);
-    let (code, said) = refused(&folder, &["--config", path.to_str().unwrap()]);
+    let (code, said) = refused(&folder, &["--config", path.to_str().unwrap()]).await;
     assert_eq!(code, Some(78));
     assert!(said.contains("key_env") && !said.contains("canary"), "{said}");
 }
@@ -213,18 +215,18 @@ fn a_key_in_the_file_is_refused_without_being_shown() {
 async fn what_is_in_use_is_named_and_ends_with_the_code_for_try_again() {
     let process = Process::start("in-use", &["--listen", "127.0.0.1:0"]);
     let address = process.url.trim_start_matches("http://");
-    let (code, said) = refused(&Folder::new("in-use-2"), &["--listen", address]);
+    let (code, said) = refused(&Folder::new("in-use-2"), &["--listen", address]).await;
     assert!(code == Some(75) && said.contains(address) && said.contains("--listen"), "{said}");
-    let (code, said) = refused(&process._folder, &["--listen", "127.0.0.1:0"]);
+    let (code, said) = refused(&process._folder, &["--listen", "127.0.0.1:0"]).await;
     assert!(code == Some(75) && said.contains("mainstay-data"), "{said}");
 }
 
-#[test]
-fn an_address_beyond_this_machine_and_wrong_usage_are_refused() {
+#[tokio::test]
+async fn an_address_beyond_this_machine_and_wrong_usage_are_refused() {
     let folder = Folder::new("usage");
-    let (code, said) = refused(&folder, &["--listen", "0.0.0.0:0"]);
+    let (code, said) = refused(&folder, &["--listen", "0.0.0.0:0"]).await;
     assert!(code == Some(78) && said.contains("loopback"), "{said}");
-    assert_eq!(refused(&folder, &["--liste", "x"]).0, Some(2));
+    assert_eq!(refused(&folder, &["--liste", "x"]).await.0, Some(2));
 }
 
 #[tokio::test]
