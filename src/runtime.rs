@@ -207,8 +207,7 @@ impl Builder {
     ) -> Self {
         use crate::server::{Gateway, listener::Listener};
         self.further.push(Box::new(move |system| {
-            let gateway = Gateway::new(system.clone(), metrics, limits);
-            Listener::branch(gateway, Arc::new(socket))
+            Listener::branch(Gateway::new(system.clone(), metrics, limits), socket)
         }));
         self
     }

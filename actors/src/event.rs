@@ -6,6 +6,7 @@
 
 use std::{
     collections::VecDeque,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -91,6 +92,27 @@ pub enum EventKind {
     Draining,
 }
 
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ActorUp { actor, incarnation } => write!(f, "{actor} is up, life {incarnation}"),
+            Self::ActorRestarting { reason, restart_in_ms, .. } => {
+                write!(f, "{reason}; it restarts in {restart_in_ms} ms")
+            }
+            Self::ActorStopped { actor } => write!(f, "{actor} stopped"),
+            Self::SupervisorGaveUp { actor, reason } => write!(f, "{actor} gave up: {reason}"),
+            Self::CircuitChanged { provider, from, to, .. } => {
+                write!(f, "circuit of {provider}: {from} -> {to}")
+            }
+            Self::ModeChanged { from, to, reasons, .. } => {
+                write!(f, "mode {from} -> {to}")?;
+                reasons.iter().try_for_each(|reason| write!(f, "; {reason}"))
+            }
+            Self::Draining => f.write_str("draining"),
+        }
+    }
+}
+
 /// An item of a subscription.
 #[derive(Clone, Debug)]
 pub enum Heard<T> {
@@ -119,7 +141,7 @@ impl EventLog {
 
     /// Numbers `kind`, keeps it and tells everybody.
     pub fn publish(&self, kind: EventKind) {
-        tracing::info!(event = ?kind, "event");
+        tracing::info!("{kind}");
         // Sent under the lock: numbers reach the subscribers in order.
         let mut history = self.history();
         let seq = history.back().map_or(1, |last| last.seq + 1);

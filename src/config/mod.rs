@@ -62,7 +62,7 @@ pub struct ServerConfig {
 pub struct LogConfig {
     /// Text for people or JSON for machines. Default text.
     pub format: LogFormat,
-    /// Which lines, in the syntax of `RUST_LOG`. Default `info`.
+    /// Which lines, in the syntax of `RUST_LOG`. Default `info,ractor=warn`.
     pub filter: String,
 }
 
@@ -168,7 +168,7 @@ impl Default for ServerConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::default(), filter: "info".into() }
+        Self { format: LogFormat::default(), filter: "info,ractor=warn".into() }
     }
 }
 

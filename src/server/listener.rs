@@ -1,10 +1,13 @@
 //! The supervised actor of the public listener.
 //!
 //! The socket is bound once, before the tree starts, and shared by all lives: a crash of the actor loses no
-//! port, refuses no connection, and cuts no running request. How connections are served is in
-//! [`accept`](super::accept).
+//! port, refuses no connection, and cuts no running request. A shutdown closes it. How connections are served
+//! is in [`accept`](super::accept).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use mainstay_actors::{
     commons::Timer,
@@ -27,9 +30,23 @@ pub(crate) enum Note {
     Cut,
 }
 
+/// The socket, until it is closed for good.
+#[derive(Clone)]
+struct Door(Arc<Mutex<Option<Arc<TcpListener>>>>);
+
+impl Door {
+    fn socket(&self) -> Option<Arc<TcpListener>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
 pub(crate) struct Listener {
     gateway: Gateway,
-    socket: Arc<TcpListener>,
+    door: Door,
     stop: CancellationToken,
     /// A life that ends otherwise than by shutdown takes its accept loop along.
     _stop_on_drop: DropGuard,
@@ -38,14 +55,15 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// The `server` branch of the tree.
-    pub(crate) fn branch(gateway: Gateway, socket: Arc<TcpListener>) -> ChildSpec {
+    pub(crate) fn branch(gateway: Gateway, socket: TcpListener) -> ChildSpec {
+        let door = Door(Arc::new(Mutex::new(Some(Arc::new(socket)))));
         let commons = gateway.0.system.commons().clone();
         let patience = gateway.0.limits.drain + 2 * LAST_WORDS;
         let make = move |_| {
             let stop = CancellationToken::new();
             Self {
                 gateway: gateway.clone(),
-                socket: socket.clone(),
+                door: door.clone(),
                 _stop_on_drop: stop.clone().drop_guard(),
                 stop,
                 cut: None,
@@ -61,10 +79,11 @@ impl Behavior for Listener {
     type Msg = Note;
 
     async fn started(&mut self, cx: &Cx<Note>) -> Result<(), Failure> {
+        let closed = || Failure("its socket is closed: the process is stopping".into());
+        let socket = self.door.socket().ok_or_else(closed)?;
         let limits = accept::Limits::new(self.gateway.0.limits.max_connections);
         let drain = self.gateway.0.limits.drain + LAST_WORDS;
-        let serving =
-            accept::serve(self.socket.clone(), self.gateway.router(), limits, self.stop.clone(), drain);
+        let serving = accept::serve(socket, self.gateway.router(), limits, self.stop.clone(), drain);
         cx.spawn(async move { Note::Ended(serving.await) });
         Ok(())
     }
@@ -85,6 +104,7 @@ impl Behavior for Listener {
 
     fn shutdown(&mut self, cx: &Cx<Note>) {
         self.gateway.0.draining.cancel();
+        self.door.close();
         self.stop.cancel();
         self.cut = Some(cx.after(self.gateway.0.limits.drain, Note::Cut));
     }

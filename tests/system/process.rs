@@ -235,8 +235,8 @@ async fn the_mock_provider_runs_as_a_command_of_its_own() {
     let mut command = command(&folder);
     command.args(["mock-provider", "--listen", "127.0.0.1:0", "--word-delay-ms", "0"]).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let (mut out, mut line) = (BufReader::new(child.stdout.take().unwrap()), String::new());
+    out.read_line(&mut line).unwrap();
     let at = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_string();
     let at = at.trim_end_matches("/v1").to_string();
     let body = r#"{"model":"m","messages":[{"role":"user","content":"hello"}]}"#;

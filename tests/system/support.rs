@@ -13,28 +13,28 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Two providers, `a` before `b`, in one chain `chat`; timeouts and open times are short.
-pub struct World {
-    pub a: Scripted,
-    pub b: Scripted,
-    pub runtime: Runtime,
-    pub url: String,
+pub(crate) struct World {
+    pub(crate) a: Scripted,
+    pub(crate) b: Scripted,
+    pub(crate) runtime: Runtime,
+    pub(crate) url: String,
     http: reqwest::Client,
 }
 
 /// An answer with everything that came along.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: reqwest::header::HeaderMap,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
 }
 
-pub async fn scripted(name: &str) -> Scripted {
+pub(crate) async fn scripted(name: &str) -> Scripted {
     let script = Script { name: name.into(), ..Script::default() };
     Scripted::start(([127, 0, 0, 1], 0).into(), script).await.unwrap()
 }
 
-pub fn http() -> reqwest::Client {
+pub(crate) fn http() -> reqwest::Client {
     mainstay::providers::openai::http_client(Duration::from_secs(5)).unwrap()
 }
 
@@ -56,11 +56,11 @@ fn config(a: &str, b: &str) -> Config {
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with_limits(GatewayLimits::default()).await
     }
 
-    pub async fn with_limits(limits: GatewayLimits) -> Self {
+    pub(crate) async fn with_limits(limits: GatewayLimits) -> Self {
         let (a, b) = (scripted("a").await, scripted("b").await);
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", socket.local_addr().unwrap());
@@ -70,45 +70,45 @@ impl World {
         Self { a, b, runtime, url, http: http() }
     }
 
-    pub async fn ask(&self, prompt: &str) -> Answer {
+    pub(crate) async fn ask(&self, prompt: &str) -> Answer {
         self.chat(&json!({"model": "chat", "messages": [{"role": "user", "content": prompt}]})).await
     }
 
-    pub async fn ask_streaming(&self, prompt: &str) -> Answer {
+    pub(crate) async fn ask_streaming(&self, prompt: &str) -> Answer {
         let messages = json!([{"role": "user", "content": prompt}]);
         self.chat(&json!({"model": "chat", "stream": true, "messages": messages})).await
     }
 
-    pub async fn chat(&self, body: &Value) -> Answer {
+    pub(crate) async fn chat(&self, body: &Value) -> Answer {
         self.post(body.to_string()).await
     }
 
-    pub async fn post(&self, body: impl Into<reqwest::Body>) -> Answer {
+    pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> Answer {
         let request = self.http.post(format!("{}/v1/chat/completions", self.url));
         answered(request.header("content-type", "application/json").body(body)).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         answered(self.http.get(format!("{}{path}", self.url))).await
     }
 
-    pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method, format!("{}{path}", self.url))
     }
 
-    pub fn circuit(&self, provider: &str) -> &'static str {
+    pub(crate) fn circuit(&self, provider: &str) -> &'static str {
         let desk = self.runtime.system().provider(provider).unwrap();
         desk.status(self.runtime.system().commons().now()).circuit
     }
 
-    pub async fn until_mode(&self, mode: Mode) {
+    pub(crate) async fn until_mode(&self, mode: Mode) {
         let mut watch = self.runtime.mode().watch();
         let seen = watch.wait_for(|now| now.mode == mode);
         tokio::time::timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("never {mode}")).unwrap();
     }
 
     /// Calls until `a`'s circuit is open.
-    pub async fn break_a(&self, fault: Fault) {
+    pub(crate) async fn break_a(&self, fault: Fault) {
         self.a.set_default_fault(Some(fault));
         until("a's circuit opens", async || {
             self.ask("again").await;
@@ -118,7 +118,7 @@ impl World {
     }
 }
 
-pub async fn answered(request: reqwest::RequestBuilder) -> Answer {
+pub(crate) async fn answered(request: reqwest::RequestBuilder) -> Answer {
     let sent = tokio::time::timeout(PATIENCE, request.send());
     let response = sent.await.expect("no answer in time").expect("no answer");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -127,7 +127,7 @@ pub async fn answered(request: reqwest::RequestBuilder) -> Answer {
 }
 
 /// Tries until `true`; fails with what never happened.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let trying = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -137,26 +137,26 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut()
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// The text of a whole answer.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.json()["choices"][0]["message"]["content"].as_str().unwrap_or_default().into()
     }
 
     /// The payloads of a streamed answer.
-    pub fn events(&self) -> Vec<&str> {
+    pub(crate) fn events(&self) -> Vec<&str> {
         self.text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).collect()
     }
 
     /// The text of a streamed answer.
-    pub fn streamed(&self) -> String {
+    pub(crate) fn streamed(&self) -> String {
         let chunk = |data: &&str| serde_json::from_str::<Value>(data).ok();
         let words = self.events().iter().filter_map(chunk).collect::<Vec<_>>();
         words.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect()

@@ -56,7 +56,7 @@ fn source(root: &Path, file: &Path) -> Source {
 
 /// The sources of a folder without its tests.
 fn shipped(dirs: &[&str]) -> Vec<Source> {
-    let is_test = |path: &str| path.ends_with("_tests.rs") || path.ends_with("/testing.rs");
+    let is_test = |path: &str| path.ends_with("tests.rs") || path.ends_with("/testing.rs");
     sources(dirs).into_iter().filter(|source| !is_test(&source.path)).collect()
 }
 
@@ -115,7 +115,8 @@ fn rule_1_time_is_read_in_one_place() {
 
 #[test]
 fn rule_2_every_select_is_biased() {
-    for source in sources(&["actors/src", "src", "examples", "tests"]) {
+    let all = sources(&["actors/src", "src", "examples", "tests"]);
+    for source in all.iter().filter(|source| source.path != "tests/system/tidy.rs") {
         let text = source.whole.replace(char::is_whitespace, "");
         let selects = text.matches("select!{").count();
         assert_eq!(

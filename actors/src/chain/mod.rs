@@ -143,7 +143,8 @@ impl<'a> Journey<'a> {
         let commons = &chain.commons;
         let id = request.id.clone().unwrap_or_else(|| commons.new_id());
         let deadline = request.timeout.map(|timeout| commons.now() + timeout);
-        let plan = Plan::new(chain.policy, chain.targets.len());
+        let first = chain.targets.iter().position(|target| target.desk.wants_probe());
+        let plan = Plan::new(chain.policy, chain.targets.len()).first(first);
         Self { chain, id, deadline, plan, failed: Vec::new(), last: None }
     }
 
@@ -160,10 +161,7 @@ impl<'a> Journey<'a> {
     fn missed(&mut self, target: usize, miss: Miss) {
         let Target { desk, model } = &self.chain.targets[target];
         let (error, latency) = match miss {
-            Miss::Refused(refusal) => {
-                self.plan.refused(target);
-                (refused(desk, refusal), Duration::ZERO)
-            }
+            Miss::Refused(refusal) => (refused(desk, refusal), Duration::ZERO),
             Miss::Failed(error, latency) => {
                 self.plan.failed(target, error.kind.class(), error.retry_after);
                 (error, latency)

@@ -2,7 +2,8 @@
 //!
 //! Targets are asked in order, each once, without waiting: failing over is free. Only when every target has
 //! been asked or refused does the plan wait and go through those again that may be retried. One cap holds over
-//! all of it, whatever the chain (PC14). Asking, waiting and measuring are not done here.
+//! all of it, whatever the chain (PC14). One target may be put first: a provider that waits for its probe would
+//! never get one while those before it answer. Asking, waiting and measuring are not done here.
 
 use std::time::Duration;
 
@@ -25,13 +26,15 @@ struct Asked {
     times: u32,
     again: bool,
     hint: Duration,
+    /// The last round in which it had its turn.
+    turn: Option<u32>,
 }
 
 /// The state of one call.
 pub(super) struct Plan {
     policy: ChainPolicy,
     targets: Vec<Asked>,
-    next: usize,
+    first: Option<usize>,
     round: u32,
     made: u32,
     over: bool,
@@ -39,8 +42,14 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(policy: ChainPolicy, targets: usize) -> Self {
-        let asked = Asked { times: 0, again: true, hint: Duration::ZERO };
-        Self { policy, targets: vec![asked; targets], next: 0, round: 0, made: 0, over: false }
+        let asked = Asked { times: 0, again: true, hint: Duration::ZERO, turn: None };
+        Self { policy, targets: vec![asked; targets], first: None, round: 0, made: 0, over: false }
+    }
+
+    /// Asks `target` before all others.
+    pub(super) fn first(mut self, target: Option<usize>) -> Self {
+        self.first = target;
+        self
     }
 
     /// The next step; `chance` is uniform in `[0, 1)` and drawn only for a wait.
@@ -48,16 +57,12 @@ impl Plan {
         if self.over || self.made >= self.policy.max_attempts {
             return Step::GiveUp;
         }
-        if let Some(target) = (self.next..self.targets.len()).find(|&t| self.may_be_asked(t)) {
-            self.next = target + 1;
+        let mut in_order = self.first.take().into_iter().chain(0..self.targets.len());
+        if let Some(target) = in_order.find(|&target| self.has_turn(target)) {
+            self.targets[target].turn = Some(self.round);
             return Step::Try(target);
         }
         self.next_round(chance)
-    }
-
-    /// The target was not admitted: nothing was asked.
-    pub(super) fn refused(&mut self, target: usize) {
-        debug_assert!(target < self.targets.len());
     }
 
     /// The target was asked and failed.
@@ -68,6 +73,10 @@ impl Plan {
         asked.hint = hint.unwrap_or_default();
         self.made += 1;
         self.over = !class.fall_over;
+    }
+
+    fn has_turn(&self, target: usize) -> bool {
+        self.targets[target].turn != Some(self.round) && self.may_be_asked(target)
     }
 
     fn may_be_asked(&self, target: usize) -> bool {
@@ -85,7 +94,6 @@ impl Plan {
         }
         let delay = self.policy.backoff.delay(self.round, chance()).max(hint);
         self.round += 1;
-        self.next = 0;
         Step::Wait(delay)
     }
 }

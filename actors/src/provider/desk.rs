@@ -154,6 +154,12 @@ impl ProviderDesk {
         self.view.load().state == State::Closed
     }
 
+    /// Does it wait for a call to try it out?
+    pub(crate) fn wants_probe(&self) -> bool {
+        let view = self.view.load();
+        view.state == State::HalfOpen && !view.probe_is_out()
+    }
+
     /// Why the circuit is not closed, in one sentence; empty when it is.
     pub fn reason(&self) -> Arc<str> {
         self.view.load().reason.clone()
