@@ -25,8 +25,8 @@ use std::{
 
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use mainstay::{
-    ErrorKind, Mode, ModeChange, ModeSnapshot, Provider, ProviderCall, ProviderError, ProviderPolicy,
-    Runtime,
+    ChainPolicy, ErrorKind, Mode, ModeChange, ModeSnapshot, Provider, ProviderCall, ProviderError,
+    ProviderPolicy, Runtime,
     actors::{
         backoff::{Backoff, Jitter},
         call::{FullReply, ProviderReply},
@@ -96,11 +96,12 @@ impl Actor for Dispatcher {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let alpha = Service::default();
-    let open = Backoff { min: Duration::from_millis(200), max: Duration::from_secs(1), jitter: Jitter::Full };
+    let open =
+        Backoff { min: Duration::from_millis(500), max: Duration::from_secs(1), jitter: Jitter::Spread(0.2) };
     let policy = ProviderPolicy { breaker: BreakerPolicy { failures: 5, open }, ..Default::default() };
     let runtime = Runtime::builder()
         .provider_with("alpha", alpha.clone(), policy)
-        .chain("chat", ["alpha"])
+        .chain_with("chat", ["alpha"], ChainPolicy { retries: 0, ..ChainPolicy::default() })
         .start()
         .await?;
     let chat = runtime.chain("chat")?;

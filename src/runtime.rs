@@ -21,7 +21,7 @@ use mainstay_actors::{
 };
 
 use crate::{
-    config::{Config, ConfigError, ProviderConfig, ProviderKind, TargetConfig},
+    config::{ChainConfig, Config, ConfigError, ProviderConfig, ProviderKind, TargetConfig},
     providers::{
         openai::{OpenAi, http_client},
         scripted::{Script, Scripted},
@@ -123,7 +123,7 @@ type Further = Box<dyn FnOnce(&System) -> ChildSpec + Send>;
 pub struct Builder {
     config: Config,
     providers: Vec<(String, Arc<dyn Provider>, ProviderPolicy)>,
-    chains: Vec<(String, Vec<String>, ChainPolicy)>,
+    chains: Vec<ChainConfig>,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
     further: Vec<Further>,
@@ -178,7 +178,8 @@ impl Builder {
         targets: impl IntoIterator<Item = &'a str>,
         policy: ChainPolicy,
     ) -> Self {
-        self.chains.push((name.into(), targets.into_iter().map(String::from).collect(), policy));
+        let targets = targets.into_iter().map(TargetConfig::parse).collect();
+        self.chains.push(ChainConfig { name: name.into(), targets, policy });
         self
     }
 
@@ -214,32 +215,34 @@ impl Builder {
 
     /// Starts everything; all actors are up when this returns.
     pub async fn start(self) -> Result<Runtime, Error> {
-        let own: Vec<_> = self.providers.iter().map(|(name, ..)| name.as_str()).collect();
-        self.config.check_targets(&own)?;
-        let config = self.config;
-        let (state, boot) = open_state(config.data_dir, self.clock.unix_time()).await?;
-        let seed = self.seed.unwrap_or_else(|| fastrand::u64(..));
-        let mut system = SystemBuilder::new(self.clock, seed, boot);
-        let mut scripted = Vec::new();
-        for provider in &config.providers {
-            let adapter = adapter(provider, &mut scripted).await?;
-            system.provider(&provider.name, adapter, provider.policy)?;
-        }
-        for (name, provider, policy) in self.providers {
+        let Self { config, providers, chains, clock, seed, further } = self;
+        let own: Vec<_> = providers.iter().map(|(name, ..)| name.as_str()).collect();
+        config.check_targets(&own)?;
+        let (state, boot) = open_state(config.data_dir, clock.unix_time()).await?;
+        let mut system = SystemBuilder::new(clock, seed.unwrap_or_else(|| fastrand::u64(..)), boot);
+        let scripted = add_configured(&mut system, &config.providers).await?;
+        for (name, provider, policy) in providers {
             system.provider(&name, provider, policy)?;
         }
-        for chain in &config.chains {
-            let targets = chain.targets.iter().map(|target| (&*target.provider, &*target.model));
-            system.chain(&chain.name, targets, chain.policy)?;
+        for ChainConfig { name, targets, policy } in config.chains.into_iter().chain(chains) {
+            let targets = targets.iter().map(|target| (&*target.provider, &*target.model));
+            system.chain(&name, targets, policy)?;
         }
-        for (name, targets, policy) in &self.chains {
-            let targets: Vec<_> = targets.iter().map(|target| TargetConfig::parse(target)).collect();
-            system.chain(name, targets.iter().map(|t| (&*t.provider, &*t.model)), *policy)?;
-        }
-        let further = self.further;
         let tree = system.start(|system| further.into_iter().map(|child| child(system)).collect()).await?;
         Ok(Runtime { tree, scripted, _state: state })
     }
+}
+
+async fn add_configured(
+    system: &mut SystemBuilder,
+    providers: &[ProviderConfig],
+) -> Result<Vec<Scripted>, Error> {
+    let mut scripted = Vec::new();
+    for provider in providers {
+        let adapter = adapter(provider, &mut scripted).await?;
+        system.provider(&provider.name, adapter, provider.policy)?;
+    }
+    Ok(scripted)
 }
 
 async fn adapter(

@@ -12,7 +12,7 @@ use std::{
 use mainstay_actors::{
     commons::Timer,
     shell::{Behavior, Cx, Failure},
-    supervision::{ChildSpec, RestartPolicy, Supervisor, child::Timing},
+    supervision::{ChildSpec, Handle, RestartPolicy, Supervisor, child::Timing},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -56,9 +56,14 @@ pub(crate) struct Listener {
 impl Listener {
     /// The `server` branch of the tree.
     pub(crate) fn branch(gateway: Gateway, socket: TcpListener) -> ChildSpec {
-        let door = Door(Arc::new(Mutex::new(Some(Arc::new(socket)))));
         let commons = gateway.0.system.commons().clone();
-        let patience = gateway.0.limits.drain + 2 * LAST_WORDS;
+        let (listener, _) = Self::spec(gateway, socket);
+        Supervisor::spec("root/server", RestartPolicy::default(), vec![listener], &commons).0
+    }
+
+    fn spec(gateway: Gateway, socket: TcpListener) -> (ChildSpec, Handle<Note>) {
+        let door = Door(Arc::new(Mutex::new(Some(Arc::new(socket)))));
+        let shutdown = gateway.0.limits.drain + 2 * LAST_WORDS;
         let make = move |_| {
             let stop = CancellationToken::new();
             Self {
@@ -69,9 +74,8 @@ impl Listener {
                 cut: None,
             }
         };
-        let (listener, _) = ChildSpec::new("root/server/public", make);
-        let listener = listener.timing(Timing { shutdown: patience, ..Timing::default() });
-        Supervisor::spec("root/server", RestartPolicy::default(), vec![listener], &commons).0
+        let (spec, handle) = ChildSpec::new("root/server/public", make);
+        (spec.timing(Timing { shutdown, ..Timing::default() }), handle)
     }
 }
 
@@ -107,5 +111,54 @@ impl Behavior for Listener {
         self.door.close();
         self.stop.cancel();
         self.cut = Some(cx.after(self.gateway.0.limits.drain, Note::Cut));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_actors::{clock::SystemClock, supervision::SlotState, system::SystemBuilder};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::server::GatewayLimits;
+
+    #[tokio::test]
+    async fn a_crash_of_the_listener_loses_no_port_and_cuts_no_running_request() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = socket.local_addr().unwrap();
+        let builder = SystemBuilder::new(Arc::new(SystemClock), 1, 1);
+        let mut listener = None;
+        let with_listener = |system: &mainstay_actors::system::System| {
+            let gateway = Gateway::new(system.clone(), None, GatewayLimits::default());
+            let (spec, handle) = Listener::spec(gateway, socket);
+            listener = Some(handle);
+            vec![spec]
+        };
+        let tree = builder.start(with_listener).await.unwrap();
+        let listener = listener.unwrap();
+
+        let mut running = tokio::net::TcpStream::connect(at).await.unwrap();
+        running.write_all(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        running.read_u8().await.unwrap();
+        listener.crash();
+        for _ in 0..50 {
+            let mut next = tokio::net::TcpStream::connect(at).await.unwrap();
+            next.write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            let mut answer = String::new();
+            next.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut heard = vec![0; 64 << 10];
+        let mut text = String::new();
+        while !text.contains("root/server/public is up") && !text.contains("actor_up") {
+            let read = running.read(&mut heard).await.unwrap();
+            assert_ne!(read, 0, "the running request was cut: {text}");
+            text += std::str::from_utf8(&heard[..read]).unwrap();
+        }
+        assert_eq!(listener.state(), SlotState::Up);
+        assert!(tree.shutdown(Duration::from_secs(10)).await.is_clean());
     }
 }

@@ -110,19 +110,31 @@ async fn a_wait_is_told_so_that_sdks_come_back_in_time() {
 #[tokio::test]
 async fn a_shutdown_lets_running_requests_finish_and_ends_a_stream_that_does_not() {
     let limits = GatewayLimits { drain: Duration::from_millis(600), ..GatewayLimits::default() };
-    let world = World::with_limits(limits).await;
+    let world = World::with(limits, r#"total = "1h""#).await;
+    let ask = |stream: bool| {
+        let request = world.request(Method::POST, "/v1/chat/completions");
+        let messages = r#"[{"role":"user","content":"hi"}]"#;
+        let body = format!(r#"{{"model":"chat","stream":{stream},"messages":{messages}}}"#);
+        tokio::spawn(answered(request.body(body)))
+    };
+    world.a.set_default_fault(Some(Fault::HangAfter(3)));
+    let endless = ask(true);
+    until("the stream hangs", async || world.a.counts().in_progress == 1).await;
     world.a.set_default_fault(Some(Fault::Slow(Duration::from_millis(150))));
-    let finishing = world.request(Method::POST, "/v1/chat/completions");
-    let finishing = finishing.body(r#"{"model":"chat","messages":[{"role":"user","content":"hi"}]}"#);
-    let finishing = tokio::spawn(answered(finishing));
-    until("a has it", async || world.a.counts().in_progress == 1).await;
-    let mut idle = tokio::net::TcpStream::connect(world.url.trim_start_matches("http://")).await.unwrap();
-    idle.write_all(b"GET /li").await.unwrap();
-    let World { runtime, a, b, .. } = world;
-    assert!(runtime.shutdown(Duration::from_secs(10)).await.is_clean());
+    let finishing = ask(false);
+    until("a has both", async || world.a.counts().in_progress == 2).await;
+    let events = tokio::spawn(answered(world.request(Method::GET, "/events")));
+    let mut dawdling = tokio::net::TcpStream::connect(world.url.trim_start_matches("http://")).await.unwrap();
+    dawdling.write_all(b"GET /li").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+
+    let World { runtime, a: _a, b: _b, .. } = world;
+    let report = runtime.shutdown(Duration::from_secs(10)).await;
+    assert!(report.is_clean(), "{report:?}");
     assert_eq!(finishing.await.unwrap().said(), "Echo from a: hi");
-    let mut rest = Vec::new();
-    let _ = idle.read_to_end(&mut rest).await;
-    a.stop().await;
-    b.stop().await;
+    let endless = endless.await.unwrap();
+    assert_eq!(endless.streamed(), "Echo from ");
+    assert!(endless.events().last().unwrap().contains("shutting down"), "{endless:?}");
+    assert!(events.await.unwrap().text.contains("event: draining"));
+    assert_eq!(dawdling.read(&mut [0]).await.unwrap_or(0), 0, "it was cut at once");
 }

@@ -56,7 +56,12 @@ impl Process {
 
     fn start_with(folder: Folder, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = command(&folder);
-        command.args(args).envs(env.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.args(args).envs(env.iter().copied());
+        Self::spawned(command, folder)
+    }
+
+    fn spawned(mut command: Command, folder: Folder) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut welcome = String::new();
@@ -247,4 +252,23 @@ async fn the_mock_provider_runs_as_a_command_of_its_own() {
     let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(kill.unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn with_few_descriptors_it_serves_fewer_at_once_and_goes_on() {
+    let folder = Folder::new("descriptors");
+    let binary = env!("CARGO_BIN_EXE_mainstay");
+    let mut shell = Command::new("sh");
+    let script = format!("ulimit -n 64; exec {binary} --listen 127.0.0.1:0");
+    shell.args(["-c", &script]).current_dir(&folder.0);
+    let process = Process::spawned(shell, folder);
+    let asking = (0..80).map(|_| process.ask());
+    let answers = futures_util::future::join_all(asking).await;
+    // Some are refused for want of a slot or a descriptor; that says nothing about the provider.
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    let status = answered(http().get(format!("{}/status.json", process.url))).await.json();
+    let steady = &status["providers"][1];
+    assert_eq!((steady["name"].as_str(), steady["circuit"].as_str()), (Some("steady"), Some("closed")));
+    assert_eq!(process.ask().await.status, 200);
 }

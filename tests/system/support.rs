@@ -38,14 +38,17 @@ pub(crate) fn http() -> reqwest::Client {
     mainstay::providers::openai::http_client(Duration::from_secs(5)).unwrap()
 }
 
-fn config(a: &str, b: &str) -> Config {
+/// Timeouts that make a story short.
+const SHORT: &str = r#"connect = "250ms", first_token = "250ms", idle = "250ms", total = "1s""#;
+
+fn config(a: &str, b: &str, timeouts: &str) -> Config {
     let provider = |name: &str, url: &str| {
         format!(
             r#"
             [provider.{name}]
             kind = "openai"
             base_url = "{url}"
-            timeouts = {{ connect = "250ms", first_token = "250ms", idle = "250ms", total = "1s" }}
+            timeouts = {{ {timeouts} }}
             breaker = {{ failures = 5, open_min = "300ms", open_max = "600ms" }}
             "#
         )
@@ -61,10 +64,14 @@ impl World {
     }
 
     pub(crate) async fn with_limits(limits: GatewayLimits) -> Self {
+        Self::with(limits, SHORT).await
+    }
+
+    pub(crate) async fn with(limits: GatewayLimits, timeouts: &str) -> Self {
         let (a, b) = (scripted("a").await, scripted("b").await);
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", socket.local_addr().unwrap());
-        let config = config(&a.base_url(), &b.base_url());
+        let config = config(&a.base_url(), &b.base_url(), timeouts);
         let builder = Runtime::builder().config(config).gateway(socket, limits, None);
         let runtime = builder.start().await.unwrap();
         Self { a, b, runtime, url, http: http() }

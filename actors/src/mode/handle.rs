@@ -59,6 +59,7 @@ impl ModeHandle {
         let (history, _) = broadcast::channel(HISTORY);
         let snapshot = ArcSwap::new(first);
         let tasks = commons.tasks.clone();
+        show(Mode::Normal);
         Self(Arc::new(Inner { mode: AtomicU8::new(0), snapshot, latest, history, tasks }))
     }
 
@@ -129,11 +130,16 @@ fn announce(from: Mode, now: &ModeSnapshot, commons: &Commons) {
     let to = now.mode;
     metrics::counter!("mainstay_mode_transitions_total", "from" => from.name(), "to" => to.name())
         .increment(1);
-    for mode in Mode::ALL {
-        metrics::gauge!("mainstay_mode", "mode" => mode.name()).set(f64::from(u8::from(mode == to)));
-    }
+    show(to);
     let reasons = now.reasons.iter().map(|r| r.text.clone()).collect();
     commons.events.publish(EventKind::ModeChanged { from, to, epoch: now.epoch, reasons });
+}
+
+/// One series a mode, of which one is 1.
+fn show(now: Mode) {
+    for mode in Mode::ALL {
+        metrics::gauge!("mainstay_mode", "mode" => mode.name()).set(f64::from(u8::from(mode == now)));
+    }
 }
 
 async fn deliver<M>(changes: impl Stream<Item = Heard<Arc<ModeSnapshot>>>, actor: ActorRef<M>)
