@@ -79,3 +79,8 @@ pub use mainstay_actors::{
 };
 pub use providers::openai::{completion, delta_of, text_of};
 pub use runtime::{Builder, Error, Runtime};
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
