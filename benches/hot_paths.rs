@@ -49,7 +49,8 @@ fn system(answers: bool) -> (Runtime, Supervised) {
         max: Duration::from_secs(3600),
         jitter: Jitter::Spread(0.0),
     };
-    let policy = ProviderPolicy { breaker: BreakerPolicy { failures: 1, open }, ..ProviderPolicy::default() };
+    let policy =
+        ProviderPolicy { breaker: Some(BreakerPolicy { failures: 1, open }), ..ProviderPolicy::default() };
     let started = tokio.block_on(async {
         let mut system = SystemBuilder::new(Arc::new(SystemClock), 1, 1);
         system.provider("one", Arc::new(Instantly(answers)), policy).unwrap();

@@ -262,7 +262,8 @@ async fn adapter(
             (base_url, None)
         }
     };
-    let http = http_client(provider.policy.timeouts.connect).map_err(|error| problem(error.to_string()))?;
+    let connect = provider.policy.timeouts.map(|timeouts| timeouts.connect);
+    let http = http_client(connect).map_err(|error| problem(error.to_string()))?;
     Ok(Arc::new(OpenAi::new(http, &base_url, key).map_err(|error| problem(error.to_string()))?))
 }
 

@@ -54,7 +54,7 @@ pub enum EventKind {
         /// How long its supervisor waits.
         restart_in_ms: u64,
     },
-    /// An actor was stopped for good.
+    /// An actor was stopped, or not started again.
     ActorStopped {
         /// Its place in the tree.
         actor: Arc<str>,

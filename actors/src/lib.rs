@@ -16,7 +16,7 @@
 //! - [`shell`] is the one place that implements ractor's `Actor`; [`supervision`] starts, restarts and stops.
 //! - [`provider`] protects one provider, [`chain`] leads one call through several, [`mode`] tells how the
 //!   system is.
-//! - [`system`] puts a whole together.
+//! - [`system`] puts a whole together; `testing` puts one on virtual time (feature `testing`).
 //!
 //! Each room keeps its rules beside its actor: a rule is a plain struct with `now` and chance as arguments,
 //! tested without a runtime; the actor is what remains.
@@ -39,3 +39,5 @@ pub mod provider;
 pub mod shell;
 pub mod supervision;
 pub mod system;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

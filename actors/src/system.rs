@@ -25,7 +25,7 @@ use crate::{
     provider::{ProviderDesk, actor::ProviderActor, policy::ProviderPolicy},
     shell::Exit,
     supervision::{
-        ChildSpec, RestartPolicy, Supervisor,
+        ChildSpec, RestartPolicy, SlotState, Supervisor,
         child::{Ended, Running},
         tree::{Node, TreeSnapshot},
     },
@@ -265,6 +265,7 @@ impl Supervised {
                 Ok(Self { system, root: running })
             }
             Err(exit) => {
+                root.publish(SlotState::Down);
                 system.commons().tasks.close().await;
                 Err(StartError::NotStarted(exit))
             }
@@ -308,7 +309,7 @@ async fn watch_root(ended: Ended, root: ChildSpec, system: System) {
     let reporter = commons.health.reporter(root.path(), "actor", Concern::Own);
     let exit = ended.await;
     root.node.exited(exit.clone());
-    root.publish(crate::supervision::SlotState::Down);
+    root.publish(SlotState::Down);
     if exit != Exit::Normal {
         tracing::error!(%exit, "the supervision tree is gone");
         reporter.report(Health::Failed, &format!("the supervision tree is gone: {exit}"), None);

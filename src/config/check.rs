@@ -106,12 +106,11 @@ fn provider(name: &str, mut section: Section<'_>, env: Env<'_>, source: &mut Sou
         }
     }
     let kind = kind(&mut section, env, source);
-    let default = ProviderPolicy::default();
     let policy = ProviderPolicy {
-        timeouts: timeouts(&mut section, source),
-        breaker: breaker(&mut section, source),
-        max_concurrent: section.number("max_concurrent", 1..=100_000, default.max_concurrent as u64, source)
-            as usize,
+        timeouts: (!section.is_off("timeouts")).then(|| timeouts(&mut section, source)),
+        breaker: (!section.is_off("breaker")).then(|| breaker(&mut section, source)),
+        max_concurrent: (!section.is_off("max_concurrent"))
+            .then(|| section.number("max_concurrent", 1..=100_000, 20, source) as usize),
     };
     section.finish(source);
     ProviderConfig { name: name.into(), kind, policy }

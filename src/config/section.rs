@@ -99,6 +99,14 @@ impl<'a> Section<'a> {
         sections.collect()
     }
 
+    /// Is the member `false`, which turns off what it would set up? Then it is taken.
+    pub(super) fn is_off(&mut self, key: &'static str) -> bool {
+        let off = |(name, _, value): &(&str, usize, &Value<'_>)| {
+            *name == key && matches!(value.get_ref(), DeValue::Boolean(false))
+        };
+        self.members.iter().any(off) && self.member(key).is_some()
+    }
+
     pub(super) fn text(&mut self, key: &'static str, source: &mut Source<'_>) -> Option<&'a str> {
         let value = self.member(key)?;
         let text = as_text(value);

@@ -103,6 +103,20 @@ fn an_unknown_provider_is_told_with_its_place_unless_the_host_brings_it() {
 }
 
 #[test]
+fn each_protection_can_be_turned_off_alone() {
+    let config = |setting: &str| {
+        let text = format!("[provider.a]\nkind = \"scripted\"\n{setting}\n");
+        Config::from_toml(&text, "m.toml", &env).unwrap().providers[0].policy
+    };
+    let all = ProviderPolicy::default();
+    assert_eq!(config("timeouts = false"), ProviderPolicy { timeouts: None, ..all }); // PC1
+    assert_eq!(config("breaker = false"), ProviderPolicy { breaker: None, ..all });
+    assert_eq!(config("max_concurrent = false"), ProviderPolicy { max_concurrent: None, ..all });
+    let told = problems("[provider.a]\nkind = \"scripted\"\nbreaker = true\n");
+    assert_eq!(told, ["m.toml:3:11: `provider.a.breaker` must be a table: [provider.a.breaker]"]);
+}
+
+#[test]
 fn a_key_comes_from_the_environment_and_is_never_shown() {
     let text = "[provider.a]\nkind = \"openai\"\nkey_env = \"OPENAI_API_KEY\"\n";
     let config = Config::from_toml(text, "m.toml", &env).unwrap();

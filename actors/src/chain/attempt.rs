@@ -36,7 +36,8 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn new(timeouts: &Timeouts, started: Instant, deadline: Option<Instant>) -> Self {
+    pub(super) fn new(timeouts: Option<Timeouts>, started: Instant, deadline: Option<Instant>) -> Self {
+        let timeouts = timeouts.unwrap_or(Timeouts::ENDLESS);
         let total = started + timeouts.total;
         let end = match deadline {
             Some(deadline) if deadline < total => (deadline, ErrorKind::DeadlineExceeded),

@@ -101,7 +101,7 @@ impl Chain {
     async fn attempt(&self, target: usize, request: &Request, journey: &Journey<'_>) -> Result<Answer, Miss> {
         let Target { desk, model } = &self.targets[target];
         let started = self.commons.now();
-        let limits = Limits::new(&desk.policy.timeouts, started, journey.deadline);
+        let limits = Limits::new(desk.policy.timeouts, started, journey.deadline);
         if journey.deadline.is_some_and(|deadline| deadline <= started) {
             return Err(Miss::before(ErrorKind::DeadlineExceeded));
         }
@@ -209,7 +209,7 @@ impl<'a> Journey<'a> {
 fn refused(desk: &ProviderDesk, refusal: Refusal) -> ProviderError {
     let message = match refusal.kind {
         ErrorKind::CircuitOpen => desk.reason().to_string(),
-        _ => format!("provider {} already serves {} calls", desk.name(), desk.policy.max_concurrent),
+        _ => format!("provider {} already serves {} calls", desk.name(), desk.in_flight()),
     };
     ProviderError { retry_after: refusal.retry_after, ..ProviderError::new(refusal.kind, message) }
 }
@@ -217,3 +217,6 @@ fn refused(desk: &ProviderDesk, refusal: Refusal) -> ProviderError {
 fn calls_total(chain: &str, outcome: &'static str) -> Counter {
     metrics::counter!("mainstay_calls_total", "chain" => chain.to_string(), "outcome" => outcome)
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,6 +92,11 @@ impl HealthBoard {
         let _ = self.0.manager.set(manager);
     }
 
+    /// Where the manager is, once there is one.
+    pub fn manager(&self) -> Option<&Handle<Look>> {
+        self.0.manager.get()
+    }
+
     /// Puts a row on the board, well until reported otherwise. One reporter a row: a second one would take it
     /// along when it is dropped.
     pub fn reporter(&self, component: &Arc<str>, cause: &'static str, concern: Concern) -> Reporter {
@@ -131,7 +136,7 @@ impl HealthBoard {
         if self.0.looking.swap(true, Ordering::SeqCst) {
             return;
         }
-        let told = self.0.manager.get().is_some_and(|manager| manager.tell(Look).is_ok());
+        let told = self.manager().is_some_and(|manager| manager.tell(Look).is_ok());
         if !told {
             self.0.looking.store(false, Ordering::SeqCst);
         }

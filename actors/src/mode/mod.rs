@@ -95,3 +95,6 @@ impl ModeSnapshot {
         Some(text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

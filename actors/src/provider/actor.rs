@@ -22,6 +22,9 @@ use crate::{
     supervision::{ChildSpec, slot::slot},
 };
 
+/// When a probe that has no timeout is given up for lost.
+const LONGEST_PROBE: Duration = Duration::from_secs(10 * 60);
+
 /// What a provider's actor is told.
 pub enum ProviderNews {
     /// An attempt ended.
@@ -69,7 +72,7 @@ impl ProviderActor {
         commons: &Commons,
     ) -> (ChildSpec, Arc<ProviderDesk>) {
         let (slot, actor) = slot();
-        let memory = Memory { breaker: Breaker::new(policy.breaker), last_failure: None };
+        let memory = Memory { breaker: Breaker::new(policy.breaker.unwrap_or_default()), last_failure: None };
         let first = view(&memory.breaker, "".into());
         let desk = ProviderDesk::new(name.into(), provider, policy, first, actor, commons.clock.clone());
         let desk = Arc::new(desk);
@@ -85,10 +88,13 @@ impl ProviderActor {
             timer: None,
             probe_seen: false,
         };
-        (ChildSpec::at(slot, format!("root/providers/{name}"), Vec::new(), make), desk)
+        (ChildSpec::at(slot, format!("root/providers/{name}"), Arc::default(), make), desk)
     }
 
     fn heard(&mut self, outcome: Outcome, cx: &Cx<ProviderNews>) {
+        if self.desk.policy.breaker.is_none() {
+            return;
+        }
         let verdict = outcome.failure.map_or(Verdict::Healthy, |kind| kind.class().verdict);
         if verdict == Verdict::Failing {
             self.memory.last_failure = outcome.failure;
@@ -155,9 +161,15 @@ impl ProviderActor {
         let wait = match self.memory.breaker.state() {
             State::Closed => None,
             State::Open { until } => Some(until.saturating_duration_since(cx.commons().now())),
-            State::HalfOpen => Some(self.desk.policy.timeouts.total + Duration::from_secs(1)),
+            State::HalfOpen => Some(self.probe_lease()),
         };
         self.timer = wait.map(|wait| cx.after(wait, ProviderNews::Wake));
+    }
+
+    /// Longer than an attempt can take; without timeouts, longer than one should.
+    fn probe_lease(&self) -> Duration {
+        let total = self.desk.policy.timeouts.map_or(LONGEST_PROBE, |timeouts| timeouts.total);
+        total + Duration::from_secs(1)
     }
 
     fn report(&self, cx: &Cx<ProviderNews>) {

@@ -73,8 +73,9 @@ pub struct ProviderStatus {
     pub probe_in_ms: Option<u64>,
     /// Attempts under way.
     pub in_flight: usize,
-    /// How many may be.
-    pub max_concurrent: usize,
+    /// How many may be; nothing, if as many as come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<usize>,
     /// Attempts that were answered.
     pub answered: u64,
     /// Attempts that failed.
@@ -107,7 +108,7 @@ impl ProviderDesk {
             view: ArcSwap::from_pointee(view),
             actor,
             clock,
-            bulkhead: Arc::new(Semaphore::new(policy.max_concurrent)),
+            bulkhead: Arc::new(Semaphore::new(capacity(&policy))),
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             metrics,
@@ -167,7 +168,7 @@ impl ProviderDesk {
 
     /// Attempts under way.
     pub fn in_flight(&self) -> usize {
-        self.policy.max_concurrent - self.bulkhead.available_permits()
+        capacity(&self.policy) - self.bulkhead.available_permits()
     }
 
     /// How it is.
@@ -188,6 +189,10 @@ impl ProviderDesk {
             failed: self.failed.load(Ordering::Relaxed),
         }
     }
+}
+
+fn capacity(policy: &ProviderPolicy) -> usize {
+    policy.max_concurrent.unwrap_or(Semaphore::MAX_PERMITS)
 }
 
 /// The right to make one attempt. Its slot comes home when it is dropped, whatever happened.

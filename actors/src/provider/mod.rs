@@ -10,3 +10,6 @@ pub mod desk;
 pub mod policy;
 
 pub use desk::{ProviderDesk, ProviderStatus};
+
+#[cfg(test)]
+mod tests;

@@ -7,16 +7,16 @@ use crate::backoff::{Backoff, Jitter};
 /// The largest bulkhead: beyond it the limit would protect nobody.
 const MAX_CONCURRENT: usize = 100_000;
 
-/// How one provider is protected.
+/// How one provider is protected. Each part may be left out, and then does nothing (PC1).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProviderPolicy {
-    /// How long each phase of an attempt may take.
-    pub timeouts: Timeouts,
-    /// When to stop asking.
-    pub breaker: BreakerPolicy,
+    /// How long each phase of an attempt may take; `None`: as long as the caller waits.
+    pub timeouts: Option<Timeouts>,
+    /// When to stop asking; `None`: never.
+    pub breaker: Option<BreakerPolicy>,
     /// How many attempts may run at once; one more is refused at once as `busy` and the chain moves on.
-    /// Default 20, at least 1.
-    pub max_concurrent: usize,
+    /// Default 20, at least 1; `None`: as many as come.
+    pub max_concurrent: Option<usize>,
 }
 
 /// Four limits, because one number cannot fit an answer that is written word by word (PC18).
@@ -43,19 +43,44 @@ pub struct BreakerPolicy {
 }
 
 impl ProviderPolicy {
+    /// No protection at all, to begin a policy of single parts with.
+    pub const NONE: Self = Self { timeouts: None, breaker: None, max_concurrent: None };
+
     /// Says which setting is out of its range, if one is.
     pub fn check(&self) -> Result<(), &'static str> {
-        let Timeouts { connect, first_token, idle, total } = self.timeouts;
-        if [connect, first_token, idle, total].contains(&Duration::ZERO) {
-            return Err("each timeout must be longer than 0");
+        self.timeouts.map_or(Ok(()), Timeouts::check)?;
+        self.breaker.map_or(Ok(()), BreakerPolicy::check)?;
+        match self.max_concurrent {
+            Some(max) if !(1..=MAX_CONCURRENT).contains(&max) => {
+                Err("`max_concurrent` must be from 1 to 100000")
+            }
+            _ => Ok(()),
         }
-        if self.breaker.failures == 0 {
-            return Err("`breaker.failures` must be at least 1");
+    }
+}
+
+impl Timeouts {
+    /// Stands for no timeouts: longer than any process runs.
+    pub(crate) const ENDLESS: Self = {
+        let years = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        Self { connect: years, first_token: years, idle: years, total: years }
+    };
+
+    fn check(self) -> Result<(), &'static str> {
+        let Self { connect, first_token, idle, total } = self;
+        match [connect, first_token, idle, total].contains(&Duration::ZERO) {
+            true => Err("each timeout must be longer than 0"),
+            false => Ok(()),
         }
-        if !(1..=MAX_CONCURRENT).contains(&self.max_concurrent) {
-            return Err("`max_concurrent` must be from 1 to 100000");
+    }
+}
+
+impl BreakerPolicy {
+    fn check(self) -> Result<(), &'static str> {
+        match self.failures {
+            0 => Err("`breaker.failures` must be at least 1"),
+            _ => self.open.check(),
         }
-        self.breaker.open.check()
     }
 }
 
@@ -83,6 +108,7 @@ impl Default for BreakerPolicy {
 
 impl Default for ProviderPolicy {
     fn default() -> Self {
-        Self { timeouts: Timeouts::default(), breaker: BreakerPolicy::default(), max_concurrent: 20 }
+        let (timeouts, breaker) = (Timeouts::default(), BreakerPolicy::default());
+        Self { timeouts: Some(timeouts), breaker: Some(breaker), max_concurrent: Some(20) }
     }
 }

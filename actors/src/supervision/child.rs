@@ -24,6 +24,8 @@ use crate::{
 pub struct ChildSpec {
     pub(crate) node: Arc<Node>,
     pub(crate) timing: Timing,
+    /// Those it supervises, if it is a supervisor.
+    below: Arc<Vec<ChildSpec>>,
     launcher: Box<dyn Launch>,
 }
 
@@ -59,14 +61,14 @@ impl ChildSpec {
         F: Fn(u64) -> B + Send + Sync + 'static,
     {
         let (slot, handle) = slot();
-        (Self::at(slot, path, Vec::new(), make), handle)
+        (Self::at(slot, path, Arc::default(), make), handle)
     }
 
-    /// A child at an address that is already known, over `children`.
+    /// A child at an address that is already known, over those `below` it.
     pub(crate) fn at<B, F>(
         slot: Slot<B::Msg>,
         path: impl Into<Arc<str>>,
-        children: Vec<Arc<Node>>,
+        below: Arc<Vec<ChildSpec>>,
         make: F,
     ) -> Self
     where
@@ -74,7 +76,8 @@ impl ChildSpec {
         F: Fn(u64) -> B + Send + Sync + 'static,
     {
         let launcher = Box::new(Launcher { slot, make });
-        Self { node: Node::new(path.into(), children), timing: Timing::default(), launcher }
+        let nodes = below.iter().map(|child| child.node.clone()).collect();
+        Self { node: Node::new(path.into(), nodes), timing: Timing::default(), below, launcher }
     }
 
     /// Other patience than the default.
@@ -94,7 +97,12 @@ impl ChildSpec {
         self.node.incarnation() + 1
     }
 
+    /// Says how it is. When a supervisor is to be restarted, or is down for good, so are all below it: of one
+    /// that ended by a crash nobody else says so.
     pub(crate) fn publish(&self, state: SlotState) {
+        if matches!(state, SlotState::Restarting { .. } | SlotState::Down) {
+            self.below.iter().for_each(|child| child.publish(state.clone()));
+        }
         self.node.publish(state.clone());
         self.launcher.publish(state);
     }

@@ -14,3 +14,6 @@ pub use child::ChildSpec;
 pub use decision::RestartPolicy;
 pub use slot::{Handle, SlotState, Undelivered};
 pub use supervisor::Supervisor;
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ pub enum SlotState {
         /// When, in time since the Unix epoch.
         at_unix_ms: u64,
     },
-    /// It is asked to end.
+    /// It is asked to end, or has ended and its supervisor with it.
     ShuttingDown,
     /// It ended for good.
     Down,

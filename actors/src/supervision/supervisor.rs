@@ -51,14 +51,13 @@ impl Supervisor {
         children: Vec<ChildSpec>,
         commons: &Commons,
     ) -> (ChildSpec, Handle<ChildNews>) {
-        let nodes = children.iter().map(|child| child.node.clone()).collect();
         let reporter = |child: &ChildSpec| commons.health.reporter(child.path(), "actor", Concern::Own);
         let reporters = Arc::new(children.iter().map(reporter).collect::<Vec<_>>());
         let children = Arc::new(children);
         let path: Arc<str> = path.into();
         let (commons, place) = (commons.clone(), path.clone());
         let (slot, handle) = slot();
-        let spec = ChildSpec::at(slot, path, nodes, move |_| Self {
+        let spec = ChildSpec::at(slot, path, children.clone(), move |_| Self {
             path: place.clone(),
             reporters: reporters.clone(),
             running: children.iter().map(|_| None).collect(),
@@ -99,7 +98,8 @@ impl Supervisor {
             if tokio::time::timeout(spec.timing.shutdown, running.gone()).await.is_err() {
                 running.kill();
             }
-            spec.publish(SlotState::Down);
+            // Whether there is another life is for whoever hears of the failed start to say.
+            spec.publish(SlotState::ShuttingDown);
         }
     }
 
@@ -182,7 +182,12 @@ impl Supervisor {
         self.children[child].node.exited(exit);
         let decided = self.decide(Event::Exited { child, incarnation }, cx);
         if self.decision.as_ref().is_some_and(|d| d.is_gone(child)) {
-            self.children[child].publish(SlotState::Down);
+            // After giving up, it is the parent's to say whether this is for good.
+            self.children[child].publish(if self.gave_up {
+                SlotState::ShuttingDown
+            } else {
+                SlotState::Down
+            });
             cx.commons().events.publish(EventKind::ActorStopped { actor: self.path_of(child) });
         }
         decided

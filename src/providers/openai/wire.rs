@@ -31,10 +31,11 @@ impl BadProvider {
 /// An HTTP client that does what it is told and nothing else: no redirects, proxies, cookies, retries or
 /// decompression. One client serves any number of providers.
 ///
-/// `connect` limits how long a connection may take to come up, TLS included. Certificates are checked against
+/// `connect` limits how long a connection may take to come up, TLS included; without it, the machine's own
+/// limit holds. Certificates are checked against
 /// the system's roots, read once, here.
-pub fn http_client(connect: Duration) -> Result<Client, BadProvider> {
-    Client::builder()
+pub fn http_client(connect: impl Into<Option<Duration>>) -> Result<Client, BadProvider> {
+    let builder = Client::builder()
         .tls_backend_preconfigured(tls()?)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
@@ -42,12 +43,14 @@ pub fn http_client(connect: Duration) -> Result<Client, BadProvider> {
         .referer(false)
         .http1_only()
         .tcp_nodelay(true)
-        .connect_timeout(connect)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .user_agent(concat!("mainstay/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|e| BadProvider::new(format!("the HTTP client cannot be built: {e}")))
+        .user_agent(concat!("mainstay/", env!("CARGO_PKG_VERSION")));
+    let builder = match connect.into() {
+        Some(limit) => builder.connect_timeout(limit),
+        None => builder,
+    };
+    builder.build().map_err(|e| BadProvider::new(format!("the HTTP client cannot be built: {e}")))
 }
 
 pub(super) fn tls() -> Result<ClientConfig, BadProvider> {
