@@ -49,6 +49,7 @@ fn configured(args: ServeArgs) -> Result<Config, crate::ConfigError> {
     }
     config.data_dir = args.data_dir.or(config.data_dir).or_else(|| Some("mainstay-data".into()));
     config.check_gateway()?;
+    config.check_targets(&[])?;
     Ok(config)
 }
 
