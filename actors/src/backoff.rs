@@ -43,11 +43,21 @@ impl Backoff {
 
     /// The delay of `step` (from 0); `chance` is uniform in `[0, 1)`.
     pub fn delay(&self, step: u32, chance: f64) -> Duration {
-        let full = self.min.saturating_mul(1 << step.min(30)).min(self.max);
+        let full = self.full(step);
         match self.jitter {
             Jitter::Full => full.mul_f64(chance),
             Jitter::Spread(share) => full.mul_f64(1.0 - share + 2.0 * share * chance),
         }
+    }
+
+    /// The step after this one, as long as its delay is longer: whoever counts back from the cap then finds
+    /// a shorter delay at once.
+    pub(crate) fn longer(&self, step: u32) -> u32 {
+        if self.full(step) < self.full(step.saturating_add(1)) { step + 1 } else { step }
+    }
+
+    fn full(&self, step: u32) -> Duration {
+        self.min.saturating_mul(1 << step.min(30)).min(self.max)
     }
 }
 
@@ -63,6 +73,15 @@ mod tests {
         let backoff = Backoff { min: SECOND, max: 5 * SECOND, jitter: Jitter::Spread(0.0) };
         let delays: Vec<_> = (0..5).map(|step| backoff.delay(step, 0.5).as_secs()).collect();
         assert_eq!(delays, [1, 2, 4, 5, 5]);
+    }
+
+    #[test]
+    fn there_is_no_longer_step_than_the_one_that_reaches_the_cap() {
+        let backoff = |min, max| Backoff { min, max, jitter: Jitter::Full };
+        let steps_of = |backoff: Backoff| [0, 1, 2, 3, u32::MAX].map(|step| backoff.longer(step));
+        assert_eq!(steps_of(backoff(SECOND, 5 * SECOND)), [1, 2, 3, 3, u32::MAX]);
+        assert_eq!(steps_of(backoff(SECOND, SECOND)), [0, 1, 2, 3, u32::MAX]);
+        assert_eq!(steps_of(backoff(Duration::ZERO, SECOND)), [0, 1, 2, 3, u32::MAX]);
     }
 
     proptest! {

@@ -25,6 +25,9 @@ pub(super) enum Step {
 struct Asked {
     times: u32,
     again: bool,
+    /// Did its last turn end in a failure, and not in a refusal?
+    failed: bool,
+    /// What is left of the wait it asked for.
     hint: Duration,
     /// The last round in which it had its turn.
     turn: Option<u32>,
@@ -42,7 +45,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(policy: ChainPolicy, targets: usize) -> Self {
-        let asked = Asked { times: 0, again: true, hint: Duration::ZERO, turn: None };
+        let asked = Asked { again: true, ..Asked::default() };
         Self { policy, targets: vec![asked; targets], first: None, round: 0, made: 0, over: false }
     }
 
@@ -59,7 +62,8 @@ impl Plan {
         }
         let mut in_order = self.first.take().into_iter().chain(0..self.targets.len());
         if let Some(target) = in_order.find(|&target| self.has_turn(target)) {
-            self.targets[target].turn = Some(self.round);
+            let asked = &mut self.targets[target];
+            (asked.turn, asked.failed) = (Some(self.round), false);
             return Step::Try(target);
         }
         self.next_round(chance)
@@ -69,30 +73,29 @@ impl Plan {
     pub(super) fn failed(&mut self, target: usize, class: Class, hint: Option<Duration>) {
         let asked = &mut self.targets[target];
         asked.times += 1;
-        asked.again = class.retry;
+        asked.failed = true;
         asked.hint = hint.unwrap_or_default();
+        asked.again = class.retry && asked.hint <= self.policy.backoff.max;
         self.made += 1;
         self.over = !class.fall_over;
     }
 
     fn has_turn(&self, target: usize) -> bool {
-        self.targets[target].turn != Some(self.round) && self.may_be_asked(target)
+        let asked = &self.targets[target];
+        asked.turn != Some(self.round) && asked.hint.is_zero() && self.may_be_asked(asked)
     }
 
-    fn may_be_asked(&self, target: usize) -> bool {
-        let asked = self.targets[target];
+    fn may_be_asked(&self, asked: &Asked) -> bool {
         asked.again && asked.times <= self.policy.retries
     }
 
     /// Waiting is worth it only for a target that was asked and may be asked again soon: one that refused
     /// us, or asks for a longer wait than our longest, is left to the caller's next call.
     fn next_round(&mut self, chance: impl FnOnce() -> f64) -> Step {
-        let retries = (0..self.targets.len()).filter(|&t| self.targets[t].times > 0 && self.may_be_asked(t));
-        let Some(hint) = retries.map(|t| self.targets[t].hint).min() else { return Step::GiveUp };
-        if hint > self.policy.backoff.max {
-            return Step::GiveUp;
-        }
+        let retries = self.targets.iter().filter(|asked| asked.failed && self.may_be_asked(asked));
+        let Some(hint) = retries.map(|asked| asked.hint).min() else { return Step::GiveUp };
         let delay = self.policy.backoff.delay(self.round, chance()).max(hint);
+        self.targets.iter_mut().for_each(|asked| asked.hint = asked.hint.saturating_sub(delay));
         self.round += 1;
         Step::Wait(delay)
     }

@@ -45,7 +45,8 @@ pub struct Breaker {
     state: State,
     generation: u64,
     failures: u32,
-    opened: u32,
+    /// Of the next open time.
+    step: u32,
     open_time: Duration,
     closed_at: Option<Instant>,
 }
@@ -55,7 +56,7 @@ impl Breaker {
     pub fn new(policy: BreakerPolicy) -> Self {
         let (state, generation) = (State::Closed, 1);
         let open_time = policy.open.min;
-        Self { policy, state, generation, failures: 0, opened: 0, open_time, closed_at: None }
+        Self { policy, state, generation, failures: 0, step: 0, open_time, closed_at: None }
     }
 
     /// Where it stands.
@@ -124,8 +125,8 @@ impl Breaker {
 
     fn open(&mut self, now: Instant, chance: f64) {
         self.forget_while_healthy(now);
-        self.open_time = self.policy.open.delay(self.opened, chance);
-        self.opened = self.opened.saturating_add(1);
+        self.open_time = self.policy.open.delay(self.step, chance);
+        self.step = self.policy.open.longer(self.step);
         self.enter(State::Open { until: now + self.open_time });
     }
 
@@ -134,7 +135,7 @@ impl Breaker {
         let Some(since) = self.closed_at.take() else { return };
         let healthy = now.saturating_duration_since(since).as_millis();
         let steps = healthy / self.open_time.as_millis().max(1);
-        self.opened = self.opened.saturating_sub(u32::try_from(steps).unwrap_or(u32::MAX));
+        self.step = self.step.saturating_sub(u32::try_from(steps).unwrap_or(u32::MAX));
     }
 
     fn enter(&mut self, state: State) {

@@ -184,7 +184,7 @@ impl Decision {
 
     fn backoff_over(&mut self, child: usize) -> Vec<Action> {
         let it = &mut self.children[child];
-        if it.phase != Phase::Waiting {
+        if self.closing || it.phase != Phase::Waiting {
             return Vec::new();
         }
         it.phase = Phase::Starting;

@@ -1,1 +1,479 @@
+//! Proves what a supervisor decides: whom it restarts, when it gives up, and in which order it ends. Whatever
+//! happens in whatever order, nobody lives twice and it always comes to its end.
 
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const INSTANT: Duration = Duration::from_nanos(1);
+
+/// Backoffs of 1, 2, 4 and then always 5 s, forgotten after 10 s; gives up at the fourth crash within 60 s.
+const POLICY: RestartPolicy = RestartPolicy {
+    restarts: 3,
+    within: Duration::from_secs(60),
+    backoff: Backoff { min: SECOND, max: Duration::from_secs(5), jitter: Jitter::Spread(0.0) },
+    reset_after: Duration::from_secs(10),
+};
+const PATIENT: RestartPolicy = RestartPolicy { restarts: usize::MAX, ..POLICY };
+
+/// A supervisor and the time of its next event.
+struct Scene {
+    decision: Decision,
+    now: Instant,
+}
+
+impl Scene {
+    /// Its children are in life 1.
+    #[expect(clippy::disallowed_methods, reason = "a point to count from: the rule reads no clock")]
+    fn new(policy: RestartPolicy, children: usize) -> Self {
+        let now = Instant::now();
+        Self { decision: Decision::all_up(policy, &vec![1; children], now), now }
+    }
+
+    fn on(&mut self, event: Event) -> Vec<Action> {
+        self.decision.on(event, self.now, 0.5)
+    }
+
+    fn exit(&mut self, child: usize) -> Vec<Action> {
+        self.on(Event::Exited { child, incarnation: self.decision.incarnation(child) })
+    }
+
+    fn started(&mut self, child: usize) -> Vec<Action> {
+        self.on(Event::Started { child, incarnation: self.decision.incarnation(child) })
+    }
+
+    fn overdue(&mut self, child: usize) -> Vec<Action> {
+        self.on(Event::Overdue { child, incarnation: self.decision.incarnation(child) })
+    }
+
+    fn backoff_over(&mut self, child: usize) -> Vec<Action> {
+        self.on(Event::BackoffOver { child, incarnation: self.decision.incarnation(child) })
+    }
+
+    /// Lets a child crash and return at once; tells how long its backoff was to be.
+    fn crash_and_return(&mut self, child: usize) -> Duration {
+        let delay = match self.exit(child)[..] {
+            [Action::AwaitBackoff { delay, .. }] => delay,
+            ref other => panic!("no restart but {other:?}"),
+        };
+        self.backoff_over(child);
+        assert_eq!(self.started(child), []);
+        delay
+    }
+
+    fn whole(&self) -> String {
+        format!("{:?}", self.decision)
+    }
+}
+
+fn stop(child: usize) -> Action {
+    Action::Stop { child, incarnation: 1 }
+}
+
+#[test]
+fn only_the_child_that_crashed_is_restarted() {
+    let mut scene = Scene::new(POLICY, 3);
+    let wait = Action::AwaitBackoff { child: 1, incarnation: 2, attempt: 1, delay: SECOND };
+    assert_eq!(scene.exit(1), [wait]);
+    assert_eq!(scene.backoff_over(1), [Action::Start { child: 1, incarnation: 2 }]);
+    assert_eq!(scene.started(1), []);
+    assert_eq!([0, 1, 2].map(|child| scene.decision.incarnation(child)), [1, 2, 1]); // R1
+    assert!([0, 1, 2].iter().all(|child| !scene.decision.is_gone(*child)));
+}
+
+#[test]
+fn backoffs_double_up_to_the_longest_and_attempts_are_counted() {
+    let mut scene = Scene::new(PATIENT, 1);
+    let backoffs = [1, 2, 3, 4, 5, 6].map(|attempt| {
+        let actions = scene.exit(0);
+        scene.backoff_over(0);
+        scene.started(0);
+        (attempt, actions)
+    });
+    for ((attempt, actions), seconds) in backoffs.into_iter().zip([1, 2, 4, 5, 5, 5]) {
+        let (incarnation, delay) = (u64::from(attempt) + 1, seconds * SECOND);
+        assert_eq!(actions, [Action::AwaitBackoff { child: 0, incarnation, attempt, delay }]); // B1
+    }
+}
+
+#[test]
+fn a_life_that_was_long_enough_makes_the_next_restart_fast_again() {
+    for (lived, seconds) in [(10 * SECOND - INSTANT, 4), (10 * SECOND, 1), (3600 * SECOND, 1)] {
+        let mut scene = Scene::new(PATIENT, 1);
+        scene.crash_and_return(0);
+        scene.crash_and_return(0);
+        scene.now += lived;
+        assert_eq!(scene.crash_and_return(0), seconds * SECOND, "{lived:?}"); // B2
+    }
+}
+
+#[test]
+fn time_spent_down_is_no_healthy_life() {
+    let mut scene = Scene::new(PATIENT, 1);
+    scene.exit(0);
+    scene.now += 3600 * SECOND;
+    scene.backoff_over(0);
+    scene.now += 3600 * SECOND;
+    scene.started(0);
+    assert_eq!(scene.crash_and_return(0), 2 * SECOND); // B2
+}
+
+#[test]
+fn each_child_has_its_own_backoff() {
+    let mut scene = Scene::new(PATIENT, 2);
+    assert_eq!([0, 0, 1, 0].map(|child| scene.crash_and_return(child).as_secs()), [1, 2, 1, 4]);
+}
+
+#[test]
+fn one_crash_too_many_stops_the_others_in_reverse_one_at_a_time_and_ends() {
+    let mut scene = Scene::new(POLICY, 4);
+    for child in [1, 2, 1] {
+        scene.crash_and_return(child);
+    }
+    scene.now += 60 * SECOND - INSTANT;
+    assert_eq!(scene.exit(1), [Action::GiveUp { child: 1 }, stop(3)]); // R1
+    assert!(scene.decision.is_gone(1));
+    assert_eq!(scene.exit(3), [Action::Stop { child: 2, incarnation: 2 }]);
+    assert_eq!(scene.exit(2), [stop(0)]);
+    assert_eq!(scene.exit(0), [Action::Finish]);
+}
+
+#[test]
+fn the_last_child_that_crashes_too_often_ends_it_at_once() {
+    let mut scene = Scene::new(RestartPolicy { restarts: 0, ..POLICY }, 1);
+    assert_eq!(scene.exit(0), [Action::GiveUp { child: 0 }, Action::Finish]); // R1
+}
+
+#[test]
+fn who_crashes_slowly_enough_lives_for_ever() {
+    let mut scene = Scene::new(POLICY, 1);
+    for _ in 0..10_000 {
+        scene.crash_and_return(0); // R2
+        scene.now += 20 * SECOND;
+    }
+    assert!(scene.decision.recent.len() <= 3, "and what is too old is forgotten");
+}
+
+#[test]
+fn a_start_that_fails_is_a_crash_like_any_other() {
+    let mut scene = Scene::new(POLICY, 1);
+    for (attempt, seconds) in [(1, 1), (2, 2), (3, 4)] {
+        let (incarnation, delay) = (u64::from(attempt) + 1, seconds * SECOND);
+        assert_eq!(scene.exit(0), [Action::AwaitBackoff { child: 0, incarnation, attempt, delay }]);
+        assert_eq!(scene.backoff_over(0), [Action::Start { child: 0, incarnation }]);
+    }
+    assert_eq!(scene.exit(0), [Action::GiveUp { child: 0 }, Action::Finish]); // R5
+}
+
+#[test]
+fn news_of_another_life_change_nothing() {
+    let up = Scene::new(POLICY, 2);
+    let mut waiting = Scene::new(POLICY, 2);
+    waiting.exit(1);
+    let mut starting = Scene::new(POLICY, 2);
+    starting.exit(1);
+    starting.backoff_over(1);
+    let mut stopping = Scene::new(POLICY, 2);
+    stopping.on(Event::Shutdown);
+    for mut scene in [up, waiting, starting, stopping] {
+        let before = scene.whole();
+        let current = scene.decision.incarnation(1);
+        for incarnation in [current - 1, current + 1] {
+            for event in [
+                Event::Started { child: 1, incarnation },
+                Event::Exited { child: 1, incarnation },
+                Event::BackoffOver { child: 1, incarnation },
+                Event::Overdue { child: 1, incarnation },
+            ] {
+                assert_eq!(scene.on(event), [], "{event:?}"); // R12
+                assert_eq!(scene.whole(), before, "{event:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wait_that_nobody_is_in_any_more_changes_nothing() {
+    let mut scene = Scene::new(POLICY, 1);
+    assert_eq!((scene.backoff_over(0), scene.overdue(0)), (vec![], vec![]));
+    scene.exit(0);
+    scene.backoff_over(0);
+    assert_eq!((scene.backoff_over(0), scene.overdue(0)), (vec![], vec![]), "it starts already"); // R12
+}
+
+#[test]
+fn a_shutdown_stops_all_in_reverse_one_at_a_time() {
+    let mut scene = Scene::new(POLICY, 3);
+    assert_eq!(scene.on(Event::Shutdown), [stop(2)]);
+    assert_eq!(scene.on(Event::Shutdown), [], "once is enough");
+    assert_eq!([2, 1, 0].map(|child| scene.exit(child)), [[stop(1)], [stop(0)], [Action::Finish]]); // P5
+    assert!([0, 1, 2].iter().all(|child| scene.decision.is_gone(*child)));
+}
+
+#[test]
+fn a_supervisor_without_children_ends_at_once_when_asked_to() {
+    assert_eq!(Scene::new(POLICY, 0).on(Event::Shutdown), [Action::Finish]); // S1
+}
+
+#[test]
+fn a_child_that_waits_for_its_restart_goes_without_a_stop() {
+    let mut scene = Scene::new(POLICY, 3);
+    scene.exit(2);
+    scene.exit(0);
+    assert_eq!(scene.on(Event::Shutdown), [stop(1)]);
+    assert_eq!([2, 0].map(|child| scene.backoff_over(child)), [[], []], "nobody returns"); // R10
+    assert_eq!(scene.exit(1), [Action::Finish]);
+    assert_eq!([2, 0].map(|child| scene.backoff_over(child)), [[], []]);
+}
+
+#[test]
+fn a_child_that_is_being_started_is_stopped_once_it_runs() {
+    let mut scene = Scene::new(POLICY, 2);
+    scene.exit(1);
+    scene.backoff_over(1);
+    assert_eq!(scene.on(Event::Shutdown), [], "the start cannot be called back"); // R10
+    assert_eq!(scene.started(1), [Action::Stop { child: 1, incarnation: 2 }]);
+    assert_eq!([1, 0].map(|child| scene.exit(child)), [[stop(0)], [Action::Finish]]);
+}
+
+#[test]
+fn a_start_that_fails_during_the_shutdown_does_not_stop_it() {
+    let mut scene = Scene::new(POLICY, 2);
+    scene.exit(1);
+    scene.backoff_over(1);
+    scene.on(Event::Shutdown);
+    assert_eq!(scene.exit(1), [stop(0)]); // R10
+}
+
+#[test]
+fn who_does_not_end_in_time_is_killed_and_at_last_left_behind() {
+    let mut scene = Scene::new(POLICY, 2);
+    scene.on(Event::Shutdown);
+    assert_eq!(scene.overdue(1), [Action::Kill { child: 1, incarnation: 1 }]); // P2
+    assert_eq!(scene.overdue(1), [Action::Abandon { child: 1 }, stop(0)]); // B9
+    assert!(scene.decision.is_gone(1));
+    assert_eq!(scene.overdue(1), []);
+    assert_eq!(scene.overdue(0), [Action::Kill { child: 0, incarnation: 1 }]);
+    assert_eq!(scene.exit(1), [], "even if it comes to its end after all");
+    assert_eq!(scene.exit(0), [Action::Finish]);
+}
+
+#[test]
+fn a_crash_during_the_shutdown_restarts_nobody() {
+    let mut scene = Scene::new(RestartPolicy { restarts: 0, ..POLICY }, 3);
+    scene.on(Event::Shutdown);
+    assert_eq!(scene.exit(0), [], "the last one is still ending"); // P4
+    assert_eq!(scene.exit(2), [stop(1)]);
+    assert_eq!(scene.exit(1), [Action::Finish]);
+}
+
+/// What a world may bring about; a child is picked among those it can happen to.
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    /// A child ends, also while it starts.
+    Exit(usize),
+    /// A start succeeds.
+    Start(usize),
+    /// A wait is over, of whomever, also much too late.
+    Timer(usize),
+    /// An event of an earlier life.
+    Stale(usize, u64),
+    Passing(u64),
+    Shutdown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Life {
+    Starting(u64),
+    Up(u64),
+    Stopping(u64),
+    Killed(u64),
+    None,
+}
+
+/// What carries out the actions; it fails as soon as one of them makes no sense.
+struct World {
+    scene: Scene,
+    lives: Vec<Life>,
+    /// The latest life of each.
+    latest: Vec<u64>,
+    timers: Vec<Event>,
+    crashes: Vec<Instant>,
+    closing: bool,
+    finished: bool,
+}
+
+impl World {
+    fn new(children: usize) -> Self {
+        Self {
+            scene: Scene::new(POLICY, children),
+            lives: vec![Life::Up(1); children],
+            latest: vec![1; children],
+            timers: Vec::new(),
+            crashes: Vec::new(),
+            closing: false,
+            finished: false,
+        }
+    }
+
+    fn happens(&mut self, happening: Happening) {
+        match happening {
+            Happening::Exit(of) => self.exits(of % self.lives.len()),
+            Happening::Start(of) => self.starts(of % self.lives.len()),
+            Happening::Timer(of) if !self.timers.is_empty() => {
+                let event = self.timers.remove(of % self.timers.len());
+                self.tell(event);
+            }
+            Happening::Timer(_) => {}
+            Happening::Stale(of, age) => {
+                let child = of % self.lives.len();
+                let incarnation = self.latest[child].saturating_sub(1 + age);
+                let before = self.scene.whole();
+                self.tell(Event::Exited { child, incarnation });
+                self.tell(Event::Started { child, incarnation });
+                assert_eq!(self.scene.whole(), before);
+            }
+            Happening::Passing(ms) => self.scene.now += Duration::from_millis(ms),
+            Happening::Shutdown => {
+                self.closing = true;
+                self.tell(Event::Shutdown);
+            }
+        }
+    }
+
+    fn exits(&mut self, child: usize) {
+        let (Life::Starting(incarnation)
+        | Life::Up(incarnation)
+        | Life::Stopping(incarnation)
+        | Life::Killed(incarnation)) = self.lives[child]
+        else {
+            return;
+        };
+        self.lives[child] = Life::None;
+        if self.closing {
+            return self.tell(Event::Exited { child, incarnation });
+        }
+        let (now, within) = (self.scene.now, POLICY.within);
+        self.crashes.push(now);
+        let recent = self.crashes.iter().filter(|at| now - **at < within).count();
+        let actions = self.scene.on(Event::Exited { child, incarnation });
+        let gives_up = actions.contains(&Action::GiveUp { child });
+        assert_eq!(gives_up, recent > POLICY.restarts, "{recent} crashes within the window"); // R1, R2
+        self.carry_out(actions);
+    }
+
+    fn starts(&mut self, child: usize) {
+        if let Life::Starting(incarnation) = self.lives[child] {
+            self.lives[child] = Life::Up(incarnation);
+            self.tell(Event::Started { child, incarnation });
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let actions = self.scene.on(event);
+        self.carry_out(actions);
+    }
+
+    fn carry_out(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            assert!(!self.finished, "{action:?} after the end");
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::AwaitBackoff { child, incarnation, delay, .. } => {
+                assert!(!self.closing && self.lives[child] == Life::None);
+                assert!(incarnation > self.latest[child] && SECOND <= delay && delay <= 5 * SECOND);
+                self.timers.push(Event::BackoffOver { child, incarnation });
+            }
+            Action::Start { child, incarnation } => {
+                assert!(!self.closing, "nobody is started while all end"); // P4
+                assert_eq!(self.lives[child], Life::None, "nobody lives twice");
+                assert!(incarnation > self.latest[child], "no life returns");
+                self.latest[child] = incarnation;
+                self.lives[child] = Life::Starting(incarnation);
+            }
+            Action::Stop { child, incarnation } => {
+                assert!(self.closing);
+                assert_eq!(self.lives[child], Life::Up(incarnation));
+                assert!(self.lives[child + 1..].iter().all(|life| *life == Life::None), "in reverse order");
+                self.lives[child] = Life::Stopping(incarnation);
+                self.timers.push(Event::Overdue { child, incarnation });
+            }
+            Action::Kill { child, incarnation } => {
+                assert_eq!(self.lives[child], Life::Stopping(incarnation));
+                self.lives[child] = Life::Killed(incarnation);
+                self.timers.push(Event::Overdue { child, incarnation });
+            }
+            Action::Abandon { child } => {
+                assert!(matches!(self.lives[child], Life::Killed(_)));
+                self.lives[child] = Life::None;
+            }
+            Action::GiveUp { child } => {
+                assert!(!self.closing && self.lives[child] == Life::None);
+                self.closing = true;
+            }
+            Action::Finish => {
+                assert!(self.closing);
+                assert!(self.lives.iter().all(|life| *life == Life::None), "nobody is left behind");
+                self.finished = true;
+            }
+        }
+    }
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        6 => (0usize..5).prop_map(Happening::Exit),
+        6 => (0usize..5).prop_map(Happening::Start),
+        8 => any::<usize>().prop_map(Happening::Timer),
+        2 => (0usize..5, 0u64..3).prop_map(|(of, age)| Happening::Stale(of, age)),
+        8 => (0u64..40_000).prop_map(Happening::Passing),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_every_action_makes_sense_and_a_shutdown_comes_to_its_end(
+        children in 1usize..5,
+        before in vec(happening(), 0..60),
+        after in vec(happening(), 0..10),
+    ) {
+        let mut world = World::new(children);
+        before.into_iter().for_each(|happening| world.happens(happening)); // B20
+        world.happens(Happening::Shutdown);
+        after.into_iter().for_each(|happening| world.happens(happening));
+        // At last every start succeeds and every life ends; what waits is over.
+        for child in (0..children).rev() {
+            world.starts(child);
+            world.exits(child);
+        }
+        prop_assert!(world.finished);
+        while !world.timers.is_empty() {
+            world.happens(Happening::Timer(0));
+        }
+    }
+
+    #[test]
+    fn no_window_holds_more_restarts_than_allowed(
+        crashes in vec((0usize..3, 0u64..40_000), 1..60),
+    ) {
+        let mut scene = Scene::new(POLICY, 3);
+        let mut restarts: Vec<Instant> = Vec::new();
+        for (child, pause) in crashes {
+            scene.now += Duration::from_millis(pause);
+            if !matches!(scene.exit(child)[..], [Action::AwaitBackoff { .. }]) {
+                break;
+            }
+            restarts.push(scene.now);
+            scene.backoff_over(child);
+            scene.started(child);
+        }
+        for many in restarts.windows(POLICY.restarts + 1) {
+            prop_assert!(many[POLICY.restarts] - many[0] >= POLICY.within); // R1
+        }
+    }
+}
