@@ -41,6 +41,7 @@ impl Plan {
     fn steps_failing(&mut self, kind: ErrorKind) -> Vec<Step> {
         let mut steps = vec![self.step_failing(kind)];
         while steps.last() != Some(&GiveUp) {
+            assert!(steps.len() < 1000, "a call without an end");
             steps.push(self.step_failing(kind));
         }
         steps
@@ -96,6 +97,16 @@ fn waits_double_up_to_the_longest_and_there_is_one_for_each_retry() {
     let steps = plan(5, 100, 1).steps_failing(ServerError);
     let waits: Vec<_> = steps.into_iter().filter(|step| matches!(step, Wait(_))).collect();
     assert_eq!(waits, [1, 2, 4, 8, 8].map(|seconds| Wait(seconds * SECOND)));
+}
+
+#[test]
+fn chance_spreads_a_wait() {
+    for (chance, millis) in [(0.0, 0), (0.25, 250), (0.5, 500)] {
+        let backoff = Backoff { jitter: Jitter::Full, ..policy(1, 4).backoff };
+        let mut plan = Plan::new(ChainPolicy { backoff, ..policy(1, 4) }, 1);
+        plan.step_failing(ServerError);
+        assert_eq!(plan.next(|| chance), Wait(Duration::from_millis(millis)));
+    }
 }
 
 #[test]
