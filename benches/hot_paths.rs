@@ -56,7 +56,7 @@ fn system(answers: bool) -> (Runtime, Supervised) {
         system.provider("one", Arc::new(Instantly(answers)), policy).unwrap();
         let policy = ChainPolicy { retries: 0, ..ChainPolicy::default() };
         system.chain("chat", [("one", "m")], policy).unwrap();
-        let started = system.start(|_| Vec::new()).await.unwrap();
+        let started = system.start(|_| Ok(Vec::new())).await.unwrap();
         let chat = started.system().chain("chat").unwrap().clone();
         let desk = started.system().provider("one").unwrap().clone();
         if !answers {

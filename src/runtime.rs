@@ -4,6 +4,7 @@
 //! process without meeting.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -16,7 +17,7 @@ use mainstay_actors::{
     mode::ModeHandle,
     ports::{Clock, Provider, StateStore, StoreError},
     provider::policy::ProviderPolicy,
-    supervision::{ChildSpec, tree::TreeSnapshot},
+    supervision::{BadSpec, ChildSpec, Children, RestartPolicy, Supervisor, tree::TreeSnapshot},
     system::{ShutdownReport, StartError, Supervised, System, SystemBuilder},
 };
 
@@ -68,6 +69,7 @@ pub struct UnknownChain {
 pub struct Runtime {
     tree: Supervised,
     scripted: Vec<Scripted>,
+    own: BTreeMap<String, Children>,
     /// Open as long as we run: no other process may use the data directory.
     _state: Box<dyn StateStore>,
 }
@@ -96,6 +98,11 @@ impl Runtime {
         self.system().events()
     }
 
+    /// The actors that the host put under a supervisor of this name, to look at and to change.
+    pub fn children(&self, supervisor: &str) -> Option<&Children> {
+        self.own.get(supervisor)
+    }
+
     /// The supervision tree as it is now.
     pub fn tree(&self) -> TreeSnapshot {
         self.system().tree()
@@ -117,7 +124,7 @@ impl Runtime {
     }
 }
 
-type Further = Box<dyn FnOnce(&System) -> ChildSpec + Send>;
+type Further = Box<dyn FnOnce(&System) -> Result<ChildSpec, BadSpec> + Send>;
 
 /// A runtime that has not been started.
 pub struct Builder {
@@ -126,6 +133,7 @@ pub struct Builder {
     chains: Vec<ChainConfig>,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
+    own: Vec<(String, RestartPolicy, Vec<ChildSpec>)>,
     further: Vec<Further>,
 }
 
@@ -137,6 +145,7 @@ impl Default for Builder {
             chains: Vec::new(),
             clock: Arc::new(SystemClock),
             seed: None,
+            own: Vec::new(),
             further: Vec::new(),
         }
     }
@@ -183,6 +192,15 @@ impl Builder {
         self
     }
 
+    /// Puts actors of your own under a supervisor `root/NAME`, so that they are started after the providers,
+    /// restarted as `policy` says, seen in the tree, and stopped in order. Give each the path
+    /// `root/NAME/ITS-NAME`; [`Runtime::children`] adds and ends them while the runtime runs.
+    #[must_use]
+    pub fn supervise(mut self, name: &str, policy: RestartPolicy, children: Vec<ChildSpec>) -> Self {
+        self.own.push((name.into(), policy, children));
+        self
+    }
+
     /// Another clock, for tests on virtual time.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -215,9 +233,9 @@ impl Builder {
 
     /// Starts everything; all actors are up when this returns.
     pub async fn start(self) -> Result<Runtime, Error> {
-        let Self { config, providers, chains, clock, seed, further } = self;
-        let own: Vec<_> = providers.iter().map(|(name, ..)| name.as_str()).collect();
-        config.check_targets(&own)?;
+        let Self { config, providers, chains, clock, seed, own, further } = self;
+        let by_host: Vec<_> = providers.iter().map(|(name, ..)| name.as_str()).collect();
+        config.check_targets(&by_host)?;
         let (state, boot) = open_state(config.data_dir, clock.unix_time()).await?;
         let mut system = SystemBuilder::new(clock, seed.unwrap_or_else(|| fastrand::u64(..)), boot);
         let scripted = add_configured(&mut system, &config.providers).await?;
@@ -228,8 +246,22 @@ impl Builder {
             let targets = targets.iter().map(|target| (&*target.provider, &*target.model));
             system.chain(&name, targets, policy)?;
         }
-        let tree = system.start(|system| further.into_iter().map(|child| child(system)).collect()).await?;
-        Ok(Runtime { tree, scripted, _state: state })
+        let mut children = BTreeMap::new();
+        let others = |system: &System| {
+            let mut specs = Vec::new();
+            for (name, policy, actors) in own {
+                let path = format!("root/{name}");
+                let (spec, supervised) = Supervisor::spec(&path, policy, actors, system.commons())?;
+                specs.push(spec);
+                children.insert(name, supervised);
+            }
+            for child in further {
+                specs.push(child(system)?);
+            }
+            Ok(specs)
+        };
+        let tree = system.start(others).await?;
+        Ok(Runtime { tree, scripted, own: children, _state: state })
     }
 }
 

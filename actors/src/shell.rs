@@ -8,8 +8,8 @@ use std::{
     future::{Future, ready},
     marker::PhantomData,
     panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock},
-    time::Duration,
+    sync::{Arc, OnceLock, Weak, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use futures_util::FutureExt;
@@ -17,7 +17,10 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::commons::{Commons, Timer};
+use crate::{
+    commons::{Commons, Timer},
+    supervision::child::Beat,
+};
 
 #[cfg(panic = "abort")]
 compile_error!("supervision rests on unwinding: build with panic = \"unwind\"");
@@ -31,9 +34,9 @@ pub trait Behavior: Send + 'static {
     type Msg: Send + 'static;
 
     /// Runs before the first message; an error here is a failed start.
-    fn started(&mut self, cx: &Cx<Self::Msg>) -> impl Future<Output = Result<(), Failure>> + Send {
+    fn started(&mut self, cx: &Cx<Self::Msg>) -> impl Future<Output = Result<Start, Failure>> + Send {
         let _ = cx;
-        ready(Ok(()))
+        ready(Ok(Start::Ready))
     }
 
     /// Handles one message. An error ends this life; the supervisor decides what follows.
@@ -47,6 +50,15 @@ pub trait Behavior: Send + 'static {
     fn shutdown(&mut self, cx: &Cx<Self::Msg>) {
         cx.stop();
     }
+}
+
+/// Whether a life begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It does.
+    Ready,
+    /// It has nothing to do for now: its place is kept, and it runs when it is asked for.
+    Skip,
 }
 
 /// Why a life ends early, in one line for people.
@@ -67,6 +79,10 @@ pub enum Exit {
     Panicked(String),
     /// It was killed, or its task was cancelled.
     Killed,
+    /// A handler ran for so many milliseconds, and the life was killed.
+    Hung(u64),
+    /// It did not want to start.
+    Skipped,
 }
 
 impl std::fmt::Display for Exit {
@@ -76,6 +92,8 @@ impl std::fmt::Display for Exit {
             Self::Failed(why) => write!(f, "failed: {why}"),
             Self::Panicked(why) => write!(f, "panicked: {why}"),
             Self::Killed => f.write_str("killed"),
+            Self::Hung(ms) => write!(f, "hung: one handler ran for {ms} ms"),
+            Self::Skipped => f.write_str("did not want to start"),
         }
     }
 }
@@ -83,13 +101,26 @@ impl std::fmt::Display for Exit {
 /// The only message type that ractor carries for us.
 pub(crate) enum Envelope<M> {
     /// From outside; the lane goes back to the senders when the message is done.
-    Deliver(M, OwnedSemaphorePermit),
+    Deliver(M, OwnedSemaphorePermit, Option<Expiry>),
     /// From the actor to itself: a timer, or a task that ended.
     Own(M),
     /// An orderly end, please.
     Shutdown,
     /// A rehearsal: panic as a bug would.
     Crash,
+}
+
+/// When nobody waits for the answer to a message any more.
+pub(crate) struct Expiry {
+    pub(crate) at: Instant,
+    /// Held by the caller.
+    pub(crate) caller: Weak<()>,
+}
+
+impl Expiry {
+    fn is_over(&self, now: Instant) -> bool {
+        now >= self.at || self.caller.strong_count() == 0
+    }
 }
 
 /// An actor's own surroundings during one life.
@@ -154,12 +185,14 @@ pub(crate) struct Birth<B> {
     pub(crate) incarnation: u64,
     pub(crate) commons: Commons,
     pub(crate) exit: Arc<OnceLock<Exit>>,
+    pub(crate) beat: Beat,
 }
 
 pub(crate) struct Life<B: Behavior> {
     behavior: B,
     cx: Cx<B::Msg>,
     exit: Arc<OnceLock<Exit>>,
+    beat: Beat,
 }
 
 /// ractor's actor around a [`Behavior`].
@@ -182,9 +215,12 @@ impl<B: Behavior> Actor for Shell<B> {
         birth: Birth<B>,
     ) -> Result<Life<B>, ActorProcessingErr> {
         let cx = Cx { myself, incarnation: birth.incarnation, commons: birth.commons };
-        let mut life = Life { behavior: birth.behavior, cx, exit: birth.exit };
+        let mut life = Life { behavior: birth.behavior, cx, exit: birth.exit, beat: birth.beat };
         let start = contain(life.behavior.started(&life.cx)).await;
-        life.settle(start)?;
+        life.settle(start.and_then(|start| match start {
+            Start::Ready => Ok(()),
+            Start::Skip => Err(Exit::Skipped),
+        }))?;
         Ok(life)
     }
 
@@ -194,7 +230,9 @@ impl<B: Behavior> Actor for Shell<B> {
         envelope: Self::Msg,
         life: &mut Life<B>,
     ) -> Result<(), ActorProcessingErr> {
+        life.beat.fetch_add(1, Ordering::Relaxed);
         let done = contain(life.open(envelope)).await;
+        life.beat.fetch_add(1, Ordering::Relaxed);
         life.settle(done)
     }
 
@@ -218,7 +256,11 @@ impl<B: Behavior> Actor for Shell<B> {
 impl<B: Behavior> Life<B> {
     async fn open(&mut self, envelope: Envelope<B::Msg>) -> Result<(), Failure> {
         match envelope {
-            Envelope::Deliver(msg, _lane) => self.behavior.handle(msg, &self.cx).await,
+            Envelope::Deliver(_, _, Some(expiry)) if expiry.is_over(self.cx.commons.now()) => {
+                metrics::counter!("mainstay_requests_expired_total").increment(1);
+                Ok(())
+            }
+            Envelope::Deliver(msg, _lane, _) => self.behavior.handle(msg, &self.cx).await,
             Envelope::Own(msg) => self.behavior.handle(msg, &self.cx).await,
             Envelope::Shutdown => {
                 self.behavior.shutdown(&self.cx);
@@ -238,7 +280,7 @@ impl<B: Behavior> Life<B> {
 }
 
 /// Runs one callback; a panic becomes a value.
-async fn contain(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Exit> {
+async fn contain<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Exit> {
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(done) => done.map_err(|failure| Exit::Failed(failure.0)),
         Err(panic) => Err(Exit::Panicked(panic_text(panic.as_ref()))),

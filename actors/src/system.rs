@@ -25,7 +25,7 @@ use crate::{
     provider::{ProviderDesk, actor::ProviderActor, policy::ProviderPolicy},
     shell::Exit,
     supervision::{
-        ChildSpec, RestartPolicy, SlotState, Supervisor,
+        BadSpec, ChildSpec, RestartPolicy, SlotState, Supervisor,
         child::{Ended, Running},
         tree::{Node, TreeSnapshot},
     },
@@ -70,6 +70,9 @@ pub enum StartError {
         /// What is allowed.
         problem: &'static str,
     },
+    /// A supervisor or a child makes no sense as it is described.
+    #[error(transparent)]
+    BadSpec(#[from] BadSpec),
     /// An actor did not start; what had been started is stopped again.
     #[error("the system did not start: {0}")]
     NotStarted(Exit),
@@ -145,19 +148,19 @@ impl SystemBuilder {
     /// when this returns.
     pub async fn start(
         self,
-        others: impl FnOnce(&System) -> Vec<ChildSpec>,
+        others: impl FnOnce(&System) -> Result<Vec<ChildSpec>, BadSpec>,
     ) -> Result<Supervised, StartError> {
         let Self { commons, providers, desks, chains } = self;
         let mode = ModeHandle::new(&commons);
         let (manager, looks) = ModeManager::spec(mode.clone());
         commons.health.tell_manager_at(looks);
         let policy = RestartPolicy::default();
-        let (providers, _) = Supervisor::spec("root/providers", policy, providers, &commons);
+        let (providers, _) = Supervisor::spec("root/providers", policy, providers, &commons)?;
         let (ended, root) = (watch::channel(None).0, OnceLock::new());
         let system = System(Arc::new(Inner { commons, mode, desks, chains, root, ended }));
         let mut children = vec![manager, providers];
-        children.extend(others(&system));
-        let (root, _) = Supervisor::spec("root", policy, children, system.commons());
+        children.extend(others(&system)?);
+        let (root, _) = Supervisor::spec("root", policy, children, system.commons())?;
         let _ = system.0.root.set(root.node.clone());
         Supervised::launch(root, system).await
     }
@@ -223,7 +226,7 @@ impl System {
     /// The supervision tree as it is now.
     pub fn tree(&self) -> TreeSnapshot {
         // Set before anything is started; the callback that builds further children sees an empty root.
-        self.0.root.get().map_or_else(|| Node::new("root".into(), Vec::new()).snapshot(), |r| r.snapshot())
+        self.0.root.get().map_or_else(|| Node::worker("root".into()).snapshot(), |r| r.snapshot())
     }
 
     /// Waits until the tree is gone, whoever ended it, and tells how.

@@ -271,7 +271,7 @@ impl World {
             fakes.push(fake);
         }
         builder.chain("chat", names.iter().map(|name| (name.as_str(), "m")), chain)?;
-        let tree = builder.start(|_| Vec::new()).await?;
+        let tree = builder.start(|_| Ok(Vec::new())).await?;
         Ok(Self { tree, fakes })
     }
 

@@ -11,8 +11,8 @@ use std::{
 
 use mainstay_actors::{
     commons::Timer,
-    shell::{Behavior, Cx, Failure},
-    supervision::{ChildSpec, Handle, RestartPolicy, Supervisor, child::Timing},
+    shell::{Behavior, Cx, Failure, Start},
+    supervision::{BadSpec, ChildSpec, Handle, RestartPolicy, Shutdown, Supervisor},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -55,10 +55,11 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// The `server` branch of the tree.
-    pub(crate) fn branch(gateway: Gateway, socket: TcpListener) -> ChildSpec {
+    pub(crate) fn branch(gateway: Gateway, socket: TcpListener) -> Result<ChildSpec, BadSpec> {
         let commons = gateway.0.system.commons().clone();
         let (listener, _) = Self::spec(gateway, socket);
-        Supervisor::spec("root/server", RestartPolicy::default(), vec![listener], &commons).0
+        Supervisor::spec("root/server", RestartPolicy::default(), vec![listener], &commons)
+            .map(|(spec, _)| spec)
     }
 
     fn spec(gateway: Gateway, socket: TcpListener) -> (ChildSpec, Handle<Note>) {
@@ -75,21 +76,21 @@ impl Listener {
             }
         };
         let (spec, handle) = ChildSpec::new("root/server/public", make);
-        (spec.timing(Timing { shutdown, ..Timing::default() }), handle)
+        (spec.shutdown(Shutdown::Within(shutdown)), handle)
     }
 }
 
 impl Behavior for Listener {
     type Msg = Note;
 
-    async fn started(&mut self, cx: &Cx<Note>) -> Result<(), Failure> {
+    async fn started(&mut self, cx: &Cx<Note>) -> Result<Start, Failure> {
         let closed = || Failure("its socket is closed: the process is stopping".into());
         let socket = self.door.socket().ok_or_else(closed)?;
         let limits = accept::Limits::new(self.gateway.0.limits.max_connections);
         let drain = self.gateway.0.limits.drain + LAST_WORDS;
         let serving = accept::serve(socket, self.gateway.router(), limits, self.stop.clone(), drain);
         cx.spawn(async move { Note::Ended(serving.await) });
-        Ok(())
+        Ok(Start::Ready)
     }
 
     async fn handle(&mut self, note: Note, cx: &Cx<Note>) -> Result<(), Failure> {
@@ -132,7 +133,7 @@ mod tests {
             let gateway = Gateway::new(system.clone(), None, GatewayLimits::default());
             let (spec, handle) = Listener::spec(gateway, socket);
             listener = Some(handle);
-            vec![spec]
+            Ok(vec![spec])
         };
         let tree = builder.start(with_listener).await.unwrap();
         let listener = listener.unwrap();

@@ -52,6 +52,16 @@ fn describe() {
     describe_counter!("mainstay_mode_transitions_total", count, "Changes of the mode");
     describe_counter!("mainstay_actor_restarts_total", count, "Restarts by actor");
     describe_counter!(
+        "mainstay_actors_abandoned_total",
+        count,
+        "Lives that block a thread, could not be killed and were replaced, by actor"
+    );
+    describe_counter!(
+        "mainstay_requests_expired_total",
+        count,
+        "Calls to actors that were skipped because nobody waited for the answer any more"
+    );
+    describe_counter!(
         "mainstay_subscriber_gaps_total",
         count,
         "Times that a slow subscriber missed something"

@@ -44,12 +44,23 @@ fn everybody_hears_of_mode_changes() {
 }
 
 #[test]
+fn actors_of_the_host_are_supervised_like_our_own() {
+    let name = "supervise_your_own_actors";
+    assert_eq!(printed(name), promised(name));
+}
+
+#[test]
 fn there_is_no_example_without_a_test() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(
         names,
-        ["embed_in_an_orchestrator.rs", "provider_crashes_and_restarts.rs", "subscribe_to_mode_changes.rs"]
+        [
+            "embed_in_an_orchestrator.rs",
+            "provider_crashes_and_restarts.rs",
+            "subscribe_to_mode_changes.rs",
+            "supervise_your_own_actors.rs"
+        ]
     );
 }

@@ -7,10 +7,11 @@ use std::{
 };
 
 /// Rules are plain structs: `(state, event, now) -> (state, actions)`.
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
     "actors/src/backoff.rs",
     "actors/src/error.rs",
     "actors/src/supervision/decision.rs",
+    "actors/src/supervision/policy.rs",
     "actors/src/provider/breaker.rs",
     "actors/src/provider/policy.rs",
     "actors/src/chain/plan.rs",

@@ -320,7 +320,7 @@ async fn a_provider_that_mistakes_one_form_of_answer_for_the_other_is_malformed(
     let mut builder = crate::system::SystemBuilder::new(clock, 1, 1);
     builder.provider("a", Arc::new(Confused), ProviderPolicy::default()).unwrap();
     builder.chain("chat", [("a", "m")], ONCE).unwrap();
-    let tree = builder.start(|_| Vec::new()).await.unwrap();
+    let tree = builder.start(|_| Ok(Vec::new())).await.unwrap();
     let error = tree.system().chain("chat").unwrap().stream(request()).await.err().unwrap();
     assert_eq!(error.kind, ErrorKind::Malformed);
 }

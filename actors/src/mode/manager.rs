@@ -4,7 +4,7 @@
 
 use super::{board::Look, handle::ModeHandle};
 use crate::{
-    shell::{Behavior, Cx, Failure},
+    shell::{Behavior, Cx, Failure, Start},
     supervision::{ChildSpec, Handle},
 };
 
@@ -27,9 +27,9 @@ impl ModeManager {
 impl Behavior for ModeManager {
     type Msg = Look;
 
-    async fn started(&mut self, cx: &Cx<Look>) -> Result<(), Failure> {
+    async fn started(&mut self, cx: &Cx<Look>) -> Result<Start, Failure> {
         self.look(cx);
-        Ok(())
+        Ok(Start::Ready)
     }
 
     async fn handle(&mut self, _: Look, cx: &Cx<Look>) -> Result<(), Failure> {

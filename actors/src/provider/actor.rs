@@ -18,8 +18,8 @@ use crate::{
     event::EventKind,
     mode::board::{Concern, Health, Reporter},
     ports::Provider,
-    shell::{Behavior, Cx, Failure},
-    supervision::{ChildSpec, slot::slot},
+    shell::{Behavior, Cx, Failure, Start},
+    supervision::{ChildSpec, slot::slot, tree::Node},
 };
 
 /// When a probe that has no timeout is given up for lost.
@@ -88,7 +88,7 @@ impl ProviderActor {
             timer: None,
             probe_seen: false,
         };
-        (ChildSpec::at(slot, format!("root/providers/{name}"), Arc::default(), make), desk)
+        (ChildSpec::at(slot, Node::worker(format!("root/providers/{name}").into()), None, make), desk)
     }
 
     fn heard(&mut self, outcome: Outcome, cx: &Cx<ProviderNews>) {
@@ -212,7 +212,7 @@ fn view(breaker: &Breaker, reason: Arc<str>) -> View {
 impl Behavior for ProviderActor {
     type Msg = ProviderNews;
 
-    async fn started(&mut self, cx: &Cx<ProviderNews>) -> Result<(), Failure> {
+    async fn started(&mut self, cx: &Cx<ProviderNews>) -> Result<Start, Failure> {
         if self.desk.view.load().generation == self.memory.breaker.generation() {
             // The view stands; a probe that is out stays the only one.
             self.arm(cx);
@@ -220,7 +220,7 @@ impl Behavior for ProviderActor {
         } else {
             self.publish(cx);
         }
-        Ok(())
+        Ok(Start::Ready)
     }
 
     async fn handle(&mut self, news: ProviderNews, cx: &Cx<ProviderNews>) -> Result<(), Failure> {

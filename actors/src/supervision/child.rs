@@ -1,95 +1,165 @@
 //! How one child is started, and how its end is noticed.
 //!
 //! Each life is awaited by a task of its own, which reports only when the life's task is over: the next life
-//! never meets the last one's resources. Whether and when there is a next life is not decided here.
+//! never meets the last one's resources, unless that one was abandoned. Whether and when there is a next life
+//! is not decided here.
 
 use std::{
-    sync::{Arc, OnceLock},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use futures_util::future::BoxFuture;
 use ractor::{Actor, ActorCell};
+use tokio_util::sync::CancellationToken;
 
 use super::{
+    decision::Role,
+    policy::{Restart, Shutdown},
     slot::{Handle, Occupied, Slot, SlotState, slot},
     tree::Node,
 };
 use crate::{
     commons::Commons,
-    shell::{Behavior, Birth, Envelope, Exit, Shell},
+    mode::board::{Concern, Health, Reporter},
+    shell::{Behavior, Birth, Envelope, Exit, Shell, panic_text},
 };
 
 /// What a supervisor knows of a child before it runs.
 pub struct ChildSpec {
     pub(crate) node: Arc<Node>,
-    pub(crate) timing: Timing,
+    pub(crate) role: Role,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) hang_after: Option<Duration>,
+    start: Duration,
     /// Those it supervises, if it is a supervisor.
-    below: Arc<Vec<ChildSpec>>,
+    below: Option<Below>,
+    /// Cancelled when its last life is over.
+    last_life: Mutex<CancellationToken>,
+    reporter: OnceLock<Reporter>,
     launcher: Box<dyn Launch>,
 }
 
-/// How long a supervisor waits for a child.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// For it to start; then the start has failed. Default 10 s.
-    pub start: Duration,
-    /// For it to end in order; then it is killed. Default 5 s.
-    pub shutdown: Duration,
-}
+/// The children of one supervisor, in start order.
+pub(crate) type Below = Arc<Mutex<Vec<Arc<ChildSpec>>>>;
 
-impl Default for Timing {
-    fn default() -> Self {
-        Self { start: Duration::from_secs(10), shutdown: Duration::from_secs(5) }
-    }
+pub(crate) fn locked(below: &Below) -> MutexGuard<'_, Vec<Arc<ChildSpec>>> {
+    below.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A life under way.
 pub(crate) struct Running {
     stop: Box<dyn Fn() + Send + Sync>,
     cell: ActorCell,
+    exit: Arc<OnceLock<Exit>>,
+    beat: Beat,
 }
+
+/// Counts the beginnings and the ends of handlers: odd while one runs.
+pub(crate) type Beat = Arc<AtomicU64>;
 
 /// Resolves when a life is over and its resources are gone.
 pub(crate) type Ended = BoxFuture<'static, Exit>;
 
 impl ChildSpec {
-    /// A child at `path`, made anew by `make` for each of its lives (the argument counts them from 1).
+    /// A child at `path`, made anew by `make` for each of its lives (the argument counts them from 1). It is
+    /// permanent, has 10 s to start and 5 s to end, and is never taken for hung.
     pub fn new<B, F>(path: impl Into<Arc<str>>, make: F) -> (Self, Handle<B::Msg>)
     where
         B: Behavior,
         F: Fn(u64) -> B + Send + Sync + 'static,
     {
         let (slot, handle) = slot();
-        (Self::at(slot, path, Arc::default(), make), handle)
+        (Self::at(slot, Node::worker(path.into()), None, make), handle)
     }
 
-    /// A child at an address that is already known, over those `below` it.
-    pub(crate) fn at<B, F>(
-        slot: Slot<B::Msg>,
-        path: impl Into<Arc<str>>,
-        below: Arc<Vec<ChildSpec>>,
-        make: F,
-    ) -> Self
+    /// A child at an address and a place that are already known, over those `below` it.
+    pub(crate) fn at<B, F>(slot: Slot<B::Msg>, node: Arc<Node>, below: Option<Below>, make: F) -> Self
     where
         B: Behavior,
         F: Fn(u64) -> B + Send + Sync + 'static,
     {
-        let launcher = Box::new(Launcher { slot, make });
-        let nodes = below.iter().map(|child| child.node.clone()).collect();
-        Self { node: Node::new(path.into(), nodes), timing: Timing::default(), below, launcher }
+        let never_lived = CancellationToken::new();
+        never_lived.cancel();
+        Self {
+            node,
+            role: Role::default(),
+            shutdown: Shutdown::default(),
+            hang_after: None,
+            start: Duration::from_secs(10),
+            below,
+            last_life: Mutex::new(never_lived),
+            reporter: OnceLock::new(),
+            launcher: Box::new(Launcher { slot, make }),
+        }
     }
 
-    /// Other patience than the default.
+    /// Whether it is started again when it has ended. Default permanent.
     #[must_use]
-    pub fn timing(mut self, timing: Timing) -> Self {
-        self.timing = timing;
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.role.restart = restart;
+        self
+    }
+
+    /// Its own end may end its supervisor, as that one's [`AutoShutdown`](super::AutoShutdown) says.
+    #[must_use]
+    pub fn significant(mut self) -> Self {
+        self.role.significant = true;
+        self
+    }
+
+    /// How it is brought to its end. Default: asked, and killed after 5 s.
+    #[must_use]
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
+    /// How long it may take to start; then the start has failed. Default 10 s.
+    #[must_use]
+    pub fn start_within(mut self, limit: Duration) -> Self {
+        self.start = limit;
+        self
+    }
+
+    /// A handler that runs this long is taken for hung: its life is killed, and abandoned where that does not
+    /// take. Default: never.
+    #[must_use]
+    pub fn hang_after(mut self, limit: Duration) -> Self {
+        self.hang_after = Some(limit);
         self
     }
 
     /// Its place in the tree.
     pub fn path(&self) -> &Arc<str> {
         &self.node.path
+    }
+
+    /// Its name: the last part of its path.
+    pub fn name(&self) -> &str {
+        self.path().rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Puts it on the health board.
+    pub(crate) fn enlist(&self, commons: &Commons) {
+        self.reporter.get_or_init(|| commons.health.reporter(self.path(), "actor", Concern::Own));
+    }
+
+    pub(crate) fn report(&self, health: Health, text: &str) {
+        self.reporter.get().into_iter().for_each(|reporter| reporter.report(health, text, None));
+    }
+
+    /// How long its end may take before it is killed, or before a kill is given up.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        match self.shutdown {
+            Shutdown::Brutal => Some(Shutdown::GRACE),
+            Shutdown::Within(limit) => Some(limit),
+            Shutdown::Infinity => None,
+        }
     }
 
     /// The number of its next life: numbers go on when its supervisor is itself restarted.
@@ -100,8 +170,8 @@ impl ChildSpec {
     /// Says how it is. When a supervisor is to be restarted, or is down for good, so are all below it: of one
     /// that ended by a crash nobody else says so.
     pub(crate) fn publish(&self, state: SlotState) {
-        if matches!(state, SlotState::Restarting { .. } | SlotState::Down) {
-            self.below.iter().for_each(|child| child.publish(state.clone()));
+        if let (Some(below), SlotState::Restarting { .. } | SlotState::Down) = (&self.below, &state) {
+            locked(below).iter().for_each(|child| child.publish(state.clone()));
         }
         self.node.publish(state.clone());
         self.launcher.publish(state);
@@ -114,12 +184,27 @@ impl ChildSpec {
         commons: &Commons,
         incarnation: u64,
     ) -> Result<(Running, Ended), Exit> {
-        let launch = self.launcher.launch(parent, commons.clone(), incarnation);
-        let launched = tokio::time::timeout(self.timing.start, launch)
+        let over = CancellationToken::new();
+        let launch = async {
+            let last = self.last_life().clone();
+            last.cancelled().await;
+            self.launcher.launch(parent, commons.clone(), incarnation, over.clone()).await
+        };
+        let launched = tokio::time::timeout(self.start, launch)
             .await
-            .unwrap_or_else(|_| Err(Exit::Failed(format!("did not start within {:?}", self.timing.start))))?;
+            .unwrap_or_else(|_| Err(Exit::Failed(format!("did not start within {:?}", self.start))))?;
+        *self.last_life() = over;
         self.node.up(incarnation);
         Ok(launched)
+    }
+
+    /// Its next life need not wait for the last one to be over.
+    pub(crate) fn abandon(&self) {
+        self.last_life().cancel();
+    }
+
+    fn last_life(&self) -> MutexGuard<'_, CancellationToken> {
+        self.last_life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -134,6 +219,17 @@ impl Running {
         self.cell.kill();
     }
 
+    /// The same, and says why.
+    pub(crate) fn kill_hung(&self, busy: Duration) {
+        let _ = self.exit.set(Exit::Hung(busy.as_millis() as u64));
+        self.kill();
+    }
+
+    /// How many handlers have begun and ended.
+    pub(crate) fn beat(&self) -> u64 {
+        self.beat.load(Ordering::Relaxed)
+    }
+
     /// Waits until it no longer runs.
     pub(crate) async fn gone(&self) {
         let _ = self.cell.wait(None).await;
@@ -146,6 +242,7 @@ trait Launch: Send + Sync {
         parent: Option<ActorCell>,
         commons: Commons,
         incarnation: u64,
+        over: CancellationToken,
     ) -> BoxFuture<'_, Result<(Running, Ended), Exit>>;
 
     fn publish(&self, state: SlotState);
@@ -166,11 +263,13 @@ where
         parent: Option<ActorCell>,
         commons: Commons,
         incarnation: u64,
+        over: CancellationToken,
     ) -> BoxFuture<'_, Result<(Running, Ended), Exit>> {
         Box::pin(async move {
-            let exit = Arc::new(OnceLock::new());
-            let behavior = (self.make)(incarnation);
-            let birth = Birth { behavior, incarnation, commons, exit: exit.clone() };
+            let (exit, beat) = (Arc::new(OnceLock::new()), Beat::default());
+            let made = catch_unwind(AssertUnwindSafe(|| (self.make)(incarnation)));
+            let behavior = made.map_err(|panic| Exit::Panicked(panic_text(&*panic)))?;
+            let birth = Birth { behavior, incarnation, commons, exit: exit.clone(), beat: beat.clone() };
             let shell = Shell::<B>::default();
             let spawned = match parent {
                 Some(parent) => Actor::spawn_linked(None, shell, birth, parent).await,
@@ -180,13 +279,15 @@ where
                 exit.get().cloned().unwrap_or_else(|| Exit::Failed(format!("start: {error}")))
             })?;
             self.slot.0.send_replace(Occupied { state: SlotState::Up, address: Some(actor.clone()) });
-            let cell = actor.get_cell();
+            let (cell, reason) = (actor.get_cell(), exit.clone());
             let stop = Box::new(move || drop(actor.cast(Envelope::Shutdown)));
+            let over = over.drop_guard();
             let ended: Ended = Box::pin(async move {
                 let _ = task.await;
-                exit.get().cloned().unwrap_or(Exit::Killed)
+                drop(over);
+                reason.get().cloned().unwrap_or(Exit::Killed)
             });
-            Ok((Running { stop, cell }, ended))
+            Ok((Running { stop, cell, exit, beat }, ended))
         })
     }
 

@@ -1,58 +1,99 @@
 //! Proves what a supervisor decides: whom it restarts, when it gives up, and in which order it ends. Whatever
-//! happens in whatever order, nobody lives twice and it always comes to its end.
+//! happens in whatever order, nobody lives twice and it always comes to its end. Groups, types of restart and
+//! operators are in `strategy_tests`.
 
-use proptest::{collection::vec, prelude::*};
+use proptest::{
+    collection::vec,
+    prelude::{Strategy as _, any, prop_assert, prop_oneof, proptest},
+};
 
 use super::*;
+use crate::backoff::{Backoff, Jitter};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 const INSTANT: Duration = Duration::from_nanos(1);
 
 /// Backoffs of 1, 2, 4 and then always 5 s, forgotten after 10 s; gives up at the fourth crash within 60 s.
-const POLICY: RestartPolicy = RestartPolicy {
+pub(super) const POLICY: RestartPolicy = RestartPolicy {
+    strategy: Strategy::OneForOne,
     restarts: 3,
     within: Duration::from_secs(60),
     backoff: Backoff { min: SECOND, max: Duration::from_secs(5), jitter: Jitter::Spread(0.0) },
     reset_after: Duration::from_secs(10),
+    in_a_row: None,
+    auto_shutdown: AutoShutdown::Never,
+    stop_together: false,
 };
-const PATIENT: RestartPolicy = RestartPolicy { restarts: usize::MAX, ..POLICY };
+pub(super) const PATIENT: RestartPolicy = RestartPolicy { restarts: usize::MAX, ..POLICY };
 
 /// A supervisor and the time of its next event.
-struct Scene {
-    decision: Decision,
-    now: Instant,
+pub(super) struct Scene {
+    pub(super) decision: Decision,
+    pub(super) now: Instant,
+    /// Those that were said to stay down.
+    pub(super) down: Vec<Id>,
 }
 
 impl Scene {
     /// Its children are in life 1.
+    pub(super) fn new(policy: RestartPolicy, children: usize) -> Self {
+        Self::of(policy, &vec![Role::default(); children])
+    }
+
     #[expect(clippy::disallowed_methods, reason = "a point to count from: the rule reads no clock")]
-    fn new(policy: RestartPolicy, children: usize) -> Self {
-        let now = Instant::now();
-        Self { decision: Decision::all_up(policy, &vec![1; children], now), now }
+    pub(super) fn of(policy: RestartPolicy, roles: &[Role]) -> Self {
+        let (now, mut decision) = (Instant::now(), Decision::new(policy));
+        for (n, role) in roles.iter().enumerate() {
+            assert_eq!(decision.adopt(*role, 1, Some(now)), n as Id);
+        }
+        Self { decision, now, down: Vec::new() }
     }
 
-    fn on(&mut self, event: Event) -> Vec<Action> {
-        self.decision.on(event, self.now, 0.5)
+    /// What is to be done, but for saying who stays down.
+    pub(super) fn on(&mut self, event: Event) -> Vec<Action> {
+        let (down, to_do) = self
+            .decision
+            .on(event, self.now, 0.5)
+            .into_iter()
+            .partition(|action| matches!(action, Action::StayDown { .. }));
+        let down: Vec<Action> = down;
+        self.down.extend(down.into_iter().map(|action| match action {
+            Action::StayDown { child } => child,
+            other => unreachable!("{other:?}"),
+        }));
+        to_do
     }
 
-    fn exit(&mut self, child: usize) -> Vec<Action> {
-        self.on(Event::Exited { child, incarnation: self.decision.incarnation(child) })
+    pub(super) fn life(&self, child: Id) -> u64 {
+        self.decision.incarnation(child).unwrap()
     }
 
-    fn started(&mut self, child: usize) -> Vec<Action> {
-        self.on(Event::Started { child, incarnation: self.decision.incarnation(child) })
+    pub(super) fn ends(&mut self, child: Id, ending: Ending) -> Vec<Action> {
+        self.on(Event::Exited { child, incarnation: self.life(child), ending })
     }
 
-    fn overdue(&mut self, child: usize) -> Vec<Action> {
-        self.on(Event::Overdue { child, incarnation: self.decision.incarnation(child) })
+    fn is_gone(&self, child: Id) -> bool {
+        self.down.contains(&child)
     }
 
-    fn backoff_over(&mut self, child: usize) -> Vec<Action> {
-        self.on(Event::BackoffOver { child, incarnation: self.decision.incarnation(child) })
+    pub(super) fn exit(&mut self, child: Id) -> Vec<Action> {
+        self.ends(child, Ending::Abnormal)
+    }
+
+    pub(super) fn started(&mut self, child: Id) -> Vec<Action> {
+        self.on(Event::Started { child, incarnation: self.life(child) })
+    }
+
+    pub(super) fn overdue(&mut self, child: Id) -> Vec<Action> {
+        self.on(Event::Overdue { child, incarnation: self.life(child) })
+    }
+
+    pub(super) fn backoff_over(&mut self, child: Id) -> Vec<Action> {
+        self.on(Event::BackoffOver { child, incarnation: self.life(child) })
     }
 
     /// Lets a child crash and return at once; tells how long its backoff was to be.
-    fn crash_and_return(&mut self, child: usize) -> Duration {
+    fn crash_and_return(&mut self, child: Id) -> Duration {
         let delay = match self.exit(child)[..] {
             [Action::AwaitBackoff { delay, .. }] => delay,
             ref other => panic!("no restart but {other:?}"),
@@ -67,7 +108,7 @@ impl Scene {
     }
 }
 
-fn stop(child: usize) -> Action {
+pub(super) fn stop(child: Id) -> Action {
     Action::Stop { child, incarnation: 1 }
 }
 
@@ -78,8 +119,8 @@ fn only_the_child_that_crashed_is_restarted() {
     assert_eq!(scene.exit(1), [wait]);
     assert_eq!(scene.backoff_over(1), [Action::Start { child: 1, incarnation: 2 }]);
     assert_eq!(scene.started(1), []);
-    assert_eq!([0, 1, 2].map(|child| scene.decision.incarnation(child)), [1, 2, 1]); // R1
-    assert!([0, 1, 2].iter().all(|child| !scene.decision.is_gone(*child)));
+    assert_eq!([0, 1, 2].map(|child| scene.life(child)), [1, 2, 1]); // R1
+    assert!([0, 1, 2].iter().all(|child| !scene.is_gone(*child)));
 }
 
 #[test]
@@ -102,7 +143,7 @@ fn chance_spreads_a_backoff_within_its_share() {
     for (chance, millis) in [(0.0, 800), (0.25, 900), (0.5, 1000), (0.75, 1100)] {
         let backoff = Backoff { jitter: Jitter::Spread(0.2), ..POLICY.backoff };
         let mut scene = Scene::new(RestartPolicy { backoff, ..POLICY }, 1);
-        let crash = Event::Exited { child: 0, incarnation: 1 };
+        let crash = exited(0, 1);
         let delay = Duration::from_millis(millis);
         let expected = Action::AwaitBackoff { child: 0, incarnation: 2, attempt: 1, delay };
         assert_eq!(scene.decision.on(crash, scene.now, chance), [expected]); // B1
@@ -145,7 +186,7 @@ fn one_crash_too_many_stops_the_others_in_reverse_one_at_a_time_and_ends() {
     }
     scene.now += 60 * SECOND - INSTANT;
     assert_eq!(scene.exit(1), [Action::GiveUp { child: 1 }, stop(3)]); // R1
-    assert!(scene.decision.is_gone(1));
+    assert!(scene.is_gone(1));
     assert_eq!(scene.exit(3), [Action::Stop { child: 2, incarnation: 2 }]);
     assert_eq!(scene.exit(2), [stop(0)]);
     assert_eq!(scene.exit(0), [Action::Finish]);
@@ -190,11 +231,11 @@ fn news_of_another_life_change_nothing() {
     stopping.on(Event::Shutdown);
     for mut scene in [up, waiting, starting, stopping] {
         let before = scene.whole();
-        let current = scene.decision.incarnation(1);
+        let current = scene.life(1);
         for incarnation in [current - 1, current + 1] {
             for event in [
                 Event::Started { child: 1, incarnation },
-                Event::Exited { child: 1, incarnation },
+                Event::Exited { child: 1, incarnation, ending: Ending::Abnormal },
                 Event::BackoffOver { child: 1, incarnation },
                 Event::Overdue { child: 1, incarnation },
             ] {
@@ -220,7 +261,7 @@ fn a_shutdown_stops_all_in_reverse_one_at_a_time() {
     assert_eq!(scene.on(Event::Shutdown), [stop(2)]);
     assert_eq!(scene.on(Event::Shutdown), [], "once is enough");
     assert_eq!([2, 1, 0].map(|child| scene.exit(child)), [[stop(1)], [stop(0)], [Action::Finish]]); // P5
-    assert!([0, 1, 2].iter().all(|child| scene.decision.is_gone(*child)));
+    assert!([0, 1, 2].iter().all(|child| scene.is_gone(*child)));
 }
 
 #[test]
@@ -264,7 +305,7 @@ fn who_does_not_end_in_time_is_killed_and_at_last_left_behind() {
     scene.on(Event::Shutdown);
     assert_eq!(scene.overdue(1), [Action::Kill { child: 1, incarnation: 1 }]); // P2
     assert_eq!(scene.overdue(1), [Action::Abandon { child: 1 }, stop(0)]); // B9
-    assert!(scene.decision.is_gone(1));
+    assert!(scene.is_gone(1));
     assert_eq!(scene.overdue(1), []);
     assert_eq!(scene.overdue(0), [Action::Kill { child: 0, incarnation: 1 }]);
     assert_eq!(scene.exit(0), [Action::Finish]);
@@ -278,6 +319,10 @@ fn a_crash_during_the_shutdown_restarts_nobody() {
     assert_eq!(scene.exit(0), [], "the last one is still ending"); // P4
     assert_eq!(scene.exit(2), [stop(1)]);
     assert_eq!(scene.exit(1), [Action::Finish]);
+}
+
+fn exited(child: Id, incarnation: u64) -> Event {
+    Event::Exited { child, incarnation, ending: Ending::Abnormal }
 }
 
 /// What a world may bring about; a child is picked among those it can happen to.
@@ -340,10 +385,10 @@ impl World {
             }
             Happening::Timer(_) => {}
             Happening::Stale(of, age) => {
-                let child = of % self.lives.len();
-                let incarnation = self.latest[child].saturating_sub(1 + age);
+                let at = of % self.lives.len();
+                let (child, incarnation) = (at as Id, self.latest[at].saturating_sub(1 + age));
                 let before = self.scene.whole();
-                self.tell(Event::Exited { child, incarnation });
+                self.tell(exited(child, incarnation));
                 self.tell(Event::Started { child, incarnation });
                 assert_eq!(self.scene.whole(), before);
             }
@@ -355,31 +400,33 @@ impl World {
         }
     }
 
-    fn exits(&mut self, child: usize) {
+    fn exits(&mut self, at: usize) {
+        let child = at as Id;
         let (Life::Starting(incarnation)
         | Life::Up(incarnation)
         | Life::Stopping(incarnation)
         | Life::Killed(incarnation)
-        | Life::LeftBehind(incarnation)) = self.lives[child]
+        | Life::LeftBehind(incarnation)) = self.lives[at]
         else {
             return;
         };
-        self.lives[child] = Life::None;
+        self.lives[at] = Life::None;
         if self.closing {
-            return self.tell(Event::Exited { child, incarnation });
+            return self.tell(exited(child, incarnation));
         }
         let (now, within) = (self.scene.now, POLICY.within);
         self.crashes.push(now);
         let recent = self.crashes.iter().filter(|at| now - **at < within).count();
-        let actions = self.scene.on(Event::Exited { child, incarnation });
+        let actions = self.scene.on(exited(child, incarnation));
         let gives_up = actions.contains(&Action::GiveUp { child });
         assert_eq!(gives_up, recent > POLICY.restarts, "{recent} crashes within the window"); // R1, R2
         self.carry_out(actions);
     }
 
-    fn starts(&mut self, child: usize) {
-        if let Life::Starting(incarnation) = self.lives[child] {
-            self.lives[child] = Life::Up(incarnation);
+    fn starts(&mut self, at: usize) {
+        let child = at as Id;
+        if let Life::Starting(incarnation) = self.lives[at] {
+            self.lives[at] = Life::Up(incarnation);
             self.tell(Event::Started { child, incarnation });
         }
     }
@@ -404,35 +451,40 @@ impl World {
     fn act(&mut self, action: Action) {
         match action {
             Action::AwaitBackoff { child, incarnation, delay, .. } => {
-                assert!(!self.closing && self.lives[child] == Life::None);
-                assert!(incarnation > self.latest[child] && SECOND <= delay && delay <= 5 * SECOND);
+                assert!(!self.closing && self.lives[at(child)] == Life::None);
+                assert!(incarnation > self.latest[at(child)] && SECOND <= delay && delay <= 5 * SECOND);
                 self.timers.push(Event::BackoffOver { child, incarnation });
             }
             Action::Start { child, incarnation } => {
                 assert!(!self.closing, "nobody is started while all end"); // P4
-                assert_eq!(self.lives[child], Life::None, "nobody lives twice");
-                assert!(incarnation > self.latest[child], "no life returns");
-                self.latest[child] = incarnation;
-                self.lives[child] = Life::Starting(incarnation);
+                assert_eq!(self.lives[at(child)], Life::None, "nobody lives twice");
+                assert!(incarnation > self.latest[at(child)], "no life returns");
+                self.latest[at(child)] = incarnation;
+                self.lives[at(child)] = Life::Starting(incarnation);
             }
             Action::Stop { child, incarnation } => {
                 assert!(self.closing);
-                assert_eq!(self.lives[child], Life::Up(incarnation));
-                assert!(self.are_over(child + 1), "in reverse order");
-                self.lives[child] = Life::Stopping(incarnation);
+                assert_eq!(self.lives[at(child)], Life::Up(incarnation));
+                assert!(self.are_over(at(child) + 1), "in reverse order");
+                self.lives[at(child)] = Life::Stopping(incarnation);
                 self.timers.push(Event::Overdue { child, incarnation });
             }
             Action::Kill { child, incarnation } => {
-                assert_eq!(self.lives[child], Life::Stopping(incarnation));
-                self.lives[child] = Life::Killed(incarnation);
+                assert_eq!(self.lives[at(child)], Life::Stopping(incarnation));
+                self.lives[at(child)] = Life::Killed(incarnation);
                 self.timers.push(Event::Overdue { child, incarnation });
             }
             Action::Abandon { child } => {
-                let Life::Killed(incarnation) = self.lives[child] else { panic!("it was not even killed") };
-                self.lives[child] = Life::LeftBehind(incarnation);
+                let Life::Killed(incarnation) = self.lives[at(child)] else {
+                    panic!("it was not even killed")
+                };
+                self.lives[at(child)] = Life::LeftBehind(incarnation);
+            }
+            Action::HoldBack { .. } | Action::StayDown { .. } | Action::Forget { .. } => {
+                panic!("{action:?}: nobody here has a group, or goes without being stopped")
             }
             Action::GiveUp { child } => {
-                assert!(!self.closing && self.lives[child] == Life::None);
+                assert!(!self.closing && self.lives[at(child)] == Life::None);
                 self.closing = true;
             }
             Action::Finish => {
@@ -444,7 +496,11 @@ impl World {
     }
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+fn at(child: Id) -> usize {
+    child as usize
+}
+
+fn happening() -> impl proptest::strategy::Strategy<Value = Happening> {
     prop_oneof![
         6 => (0usize..5).prop_map(Happening::Exit),
         6 => (0usize..5).prop_map(Happening::Start),
@@ -479,7 +535,7 @@ proptest! {
 
     #[test]
     fn no_window_holds_more_restarts_than_allowed(
-        crashes in vec((0usize..3, 0u64..40_000), 1..60),
+        crashes in vec((0u64..3, 0u64..40_000), 1..60),
     ) {
         let mut scene = Scene::new(POLICY, 3);
         let mut restarts: Vec<Instant> = Vec::new();

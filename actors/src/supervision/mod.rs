@@ -1,18 +1,22 @@
 //! Who watches whom, and what happens after a crash.
 //!
-//! [`decision`] decides, as a pure state machine; [`supervisor`] is the actor that carries it out; [`child`]
-//! starts one life and waits for its end; [`slot`] is the address that outlives it; [`tree`] is what is
-//! published of it all. What one life leaves to the next is plain data that the child's factory holds.
+//! [`policy`] holds the settings; [`decision`] decides, as a pure state machine; [`supervisor`] is the actor that
+//! carries it out; [`child`] starts one life and waits for its end; [`slot`] is the address that outlives it;
+//! [`tree`] is what is published of it all; [`admin`] is what can be asked of a supervisor. What one life leaves
+//! to the next is plain data that the child's factory holds.
 
+pub mod admin;
 pub mod child;
 mod decision;
+pub mod policy;
 pub mod slot;
 pub mod supervisor;
 pub mod tree;
 
+pub use admin::{AdminError, BadSpec, Children};
 pub use child::ChildSpec;
-pub use decision::RestartPolicy;
-pub use slot::{Handle, SlotState, Undelivered};
+pub use policy::{AutoShutdown, Restart, RestartPolicy, Shutdown, Strategy};
+pub use slot::{CallError, Handle, Patience, Reply, SlotState, Undelivered};
 pub use supervisor::Supervisor;
 
 #[cfg(test)]

@@ -1,25 +1,30 @@
 //! An address that outlives the actor behind it.
 //!
 //! The supervisor publishes each child's [`SlotState`]; a [`Handle`] reads it and sends. A message that could
-//! not be delivered comes back, so sending it again is always safe. Mailboxes are bounded by lanes: a message
-//! takes one before it is sent and returns it when it was handled, or lost with its actor.
+//! not be delivered comes back, so sending it again is always safe; a call whose message was delivered but not
+//! answered is [`CallError::Interrupted`], and repeating it is the caller's decision. Mailboxes are bounded by
+//! lanes: a message takes one before it is sent and returns it when it was handled, or lost with its actor.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ractor::ActorRef;
 use serde::Serialize;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::shell::Envelope;
+use crate::shell::{Envelope, Expiry};
 
 /// How many messages may wait in one actor's mailbox.
 pub const LANES: usize = 1024;
 
 /// What a supervisor says of a child.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum SlotState {
     /// It has not run yet, or its next life is being started.
+    #[default]
     Starting,
     /// It runs.
     Up,
@@ -71,6 +76,8 @@ pub struct Undelivered<M> {
 pub enum Obstacle {
     /// No life is up at the moment.
     NotUp,
+    /// There will be no further life.
+    Down,
     /// Its mailbox is full.
     Overloaded,
 }
@@ -78,9 +85,43 @@ pub enum Obstacle {
 impl std::fmt::Display for Obstacle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::NotUp => "is not up",
-            Self::Overloaded => "has a full mailbox",
+            Self::NotUp => "is not up: try again when it is",
+            Self::Down => "is down for good: do without it",
+            Self::Overloaded => "has a full mailbox: try again later",
         })
+    }
+}
+
+/// What a caller does while nobody is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Fail at once, as when another actor could do the work.
+    FailFast,
+    /// Wait for the next life until the deadline.
+    Wait,
+}
+
+/// Why a call was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The actor never saw it: calling again is safe.
+    #[error("not delivered: the actor {0}")]
+    NotDelivered(Obstacle),
+    /// The actor's life ended, or it dropped the question, before it answered: it may have acted on it.
+    #[error("interrupted: the actor may have acted on the call; repeat it only if that does no harm")]
+    Interrupted,
+    /// No answer came in time: the actor may have acted on it, unless it had not begun by then.
+    #[error("no answer came in time; the actor may have acted on the call")]
+    TimedOut,
+}
+
+/// Where the answer to a call goes.
+pub struct Reply<T>(oneshot::Sender<T>);
+
+impl<T> Reply<T> {
+    /// Answers; an answer that nobody waits for any more is dropped.
+    pub fn send(self, answer: T) {
+        let _ = self.0.send(answer);
     }
 }
 
@@ -101,18 +142,72 @@ impl<M: Send + 'static> Slot<M> {
 impl<M: Send + 'static> Handle<M> {
     /// Sends without waiting.
     pub fn tell(&self, msg: M) -> Result<(), Undelivered<M>> {
+        self.send(msg, None)
+    }
+
+    fn send(&self, msg: M, expiry: Option<Expiry>) -> Result<(), Undelivered<M>> {
         let Ok(lane) = self.lanes.clone().try_acquire_owned() else {
             return Err(Undelivered { msg, reason: Obstacle::Overloaded });
         };
         let occupied = self.occupied.borrow();
         let Some(address) = &occupied.address else {
-            return Err(Undelivered { msg, reason: Obstacle::NotUp });
+            let down = occupied.state == SlotState::Down;
+            return Err(Undelivered { msg, reason: if down { Obstacle::Down } else { Obstacle::NotUp } });
         };
-        match address.cast(Envelope::Deliver(msg, lane)) {
-            Err(ractor::MessagingErr::SendErr(Envelope::Deliver(msg, _))) => {
+        match address.cast(Envelope::Deliver(msg, lane, expiry)) {
+            Err(ractor::MessagingErr::SendErr(Envelope::Deliver(msg, ..))) => {
                 Err(Undelivered { msg, reason: Obstacle::NotUp })
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Asks, and waits for the answer until `timeout` is over. A message that was not delivered is sent again
+    /// to the next life if the caller is patient; one that was is never sent twice. An actor skips calls whose
+    /// caller has left or whose time is over.
+    pub async fn call<T>(
+        &self,
+        msg: impl FnOnce(Reply<T>) -> M,
+        timeout: Duration,
+        patience: Patience,
+    ) -> Result<T, CallError> {
+        let deadline = tokio::time::Instant::from_std(now() + timeout);
+        let (reply, answer) = oneshot::channel();
+        let caller = Arc::new(());
+        let delivered = self.deliver(msg(Reply(reply)), deadline.into_std(), &caller, patience);
+        match tokio::time::timeout_at(deadline, delivered).await {
+            Ok(delivered) => delivered.map_err(CallError::NotDelivered)?,
+            Err(_) => return Err(CallError::NotDelivered(Obstacle::NotUp)),
+        }
+        match tokio::time::timeout_at(deadline, answer).await {
+            Ok(answer) => answer.map_err(|_| CallError::Interrupted),
+            Err(_) => Err(CallError::TimedOut),
+        }
+    }
+
+    async fn deliver(
+        &self,
+        mut msg: M,
+        at: Instant,
+        caller: &Arc<()>,
+        patience: Patience,
+    ) -> Result<(), Obstacle> {
+        loop {
+            let mut seen = self.occupied.clone();
+            seen.mark_unchanged();
+            let expiry = Expiry { at, caller: Arc::downgrade(caller) };
+            let Err(undelivered) = self.send(msg, Some(expiry)) else { return Ok(()) };
+            if patience == Patience::FailFast || undelivered.reason == Obstacle::Down {
+                return Err(undelivered.reason);
+            }
+            msg = undelivered.msg;
+            let possible = match undelivered.reason {
+                Obstacle::Overloaded => self.lanes.acquire().await.is_ok(),
+                Obstacle::NotUp | Obstacle::Down => seen.changed().await.is_ok(),
+            };
+            if !possible {
+                return Err(Obstacle::Down);
+            }
         }
     }
 
@@ -138,4 +233,9 @@ impl<M: Send + 'static> Handle<M> {
             let _ = address.cast(Envelope::Crash);
         }
     }
+}
+
+fn now() -> Instant {
+    use crate::ports::Clock;
+    crate::clock::SystemClock.now()
 }

@@ -4,120 +4,169 @@
 //! own start is a wait: children are started in order before it is up, and if one fails, those before it are
 //! stopped in reverse and the start has failed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use super::{
-    child::{ChildSpec, Ended, Running, Timing},
-    decision::{Action, Decision, Event, RestartPolicy},
-    slot::{Handle, SlotState, slot},
+    admin::{AdminError, BadSpec, Children, Order},
+    child::{Below, ChildSpec, Ended, Running, locked},
+    decision::{Action, Decision, Ending, Event, Id, Standing},
+    policy::{Restart, RestartPolicy, Shutdown},
+    slot::{Reply, SlotState, slot},
+    tree::Node,
 };
 use crate::{
-    commons::Commons,
+    commons::{Commons, Timer},
     event::EventKind,
-    mode::board::{Concern, Health, Reporter},
-    shell::{Behavior, Cx, Exit, Failure},
+    mode::board::Health,
+    shell::{Behavior, Cx, Exit, Failure, Start},
 };
 
-/// What a supervisor is told, by its own tasks only.
-pub struct ChildNews(News);
+/// How often handlers are looked at that might hang.
+const SWEEP: Duration = Duration::from_secs(1);
 
-enum News {
+/// What a supervisor is told: by its own tasks, and through [`Children`].
+pub struct ChildNews(pub(super) News);
+
+pub(super) enum News {
     /// A new life runs.
-    Started(usize, u64, Running, Ended),
+    Started(Id, u64, Running, Ended),
     /// A life ended, or could not be started.
-    Exited(usize, u64, Exit),
+    Exited(Id, u64, Exit),
     /// A wait is over: for a backoff, or for a child to end.
     Waited(Event),
+    /// It is time to look for handlers that hang.
+    Sweep,
+    /// An operator wants something.
+    Asked(Order, Answer),
 }
 
-/// A supervisor of a fixed list of children, one for one.
+pub(super) type Answer = Reply<Result<(), AdminError>>;
+
+/// Who is told when a child has reached the state that was asked for.
+enum Waiter {
+    Up(Answer),
+    Down(Answer),
+}
+
+struct Kid {
+    spec: Arc<ChildSpec>,
+    running: Option<Running>,
+    /// Since when its beat has not changed.
+    beat: (u64, Instant),
+    last_exit: Option<Exit>,
+    waiters: Vec<Waiter>,
+}
+
+/// A supervisor: it starts its children in order, restarts them as its policy says, and stops them in reverse.
 pub struct Supervisor {
     path: Arc<str>,
-    children: Arc<Vec<ChildSpec>>,
-    reporters: Arc<Vec<Reporter>>,
-    policy: RestartPolicy,
+    node: Arc<Node>,
+    fixed: Arc<Vec<Arc<ChildSpec>>>,
+    below: Below,
     chance: fastrand::Rng,
-    decision: Option<Decision>,
-    running: Vec<Option<Running>>,
+    decision: Decision,
+    kids: BTreeMap<Id, Kid>,
+    sweep: Option<Timer>,
     last_exit: Option<String>,
     gave_up: bool,
 }
 
 impl Supervisor {
-    /// The spec of a supervisor at `path` over `children`, in start order.
+    /// The spec of a supervisor at `path` over `children`, in start order; more can be added through
+    /// [`Children`] while it runs, and last as long as its present life.
     pub fn spec(
         path: &str,
         policy: RestartPolicy,
         children: Vec<ChildSpec>,
         commons: &Commons,
-    ) -> (ChildSpec, Handle<ChildNews>) {
-        let reporter = |child: &ChildSpec| commons.health.reporter(child.path(), "actor", Concern::Own);
-        let reporters = Arc::new(children.iter().map(reporter).collect::<Vec<_>>());
-        let children = Arc::new(children);
-        let path: Arc<str> = path.into();
-        let (commons, place) = (commons.clone(), path.clone());
-        let (slot, handle) = slot();
-        let spec = ChildSpec::at(slot, path, children.clone(), move |_| Self {
-            path: place.clone(),
-            reporters: reporters.clone(),
-            running: children.iter().map(|_| None).collect(),
-            children: children.clone(),
-            policy,
-            chance: commons.chance(&place),
-            decision: None,
+    ) -> Result<(ChildSpec, Children), BadSpec> {
+        BadSpec::check_policy(path, &policy)?;
+        children.iter().try_for_each(BadSpec::check)?;
+        BadSpec::check_names(&children)?;
+        children.iter().for_each(|child| child.enlist(commons));
+        let fixed = Arc::new(children.into_iter().map(Arc::new).collect::<Vec<_>>());
+        let below: Below = Arc::new(Mutex::new(fixed.to_vec()));
+        let node = Node::supervisor(path.into(), fixed.iter().map(|child| child.node.clone()).collect());
+        let (commons, (slot, handle)) = (commons.clone(), slot());
+        let (place, seat) = (node.clone(), below.clone());
+        let spec = ChildSpec::at(slot, node.clone(), Some(below), move |_| Self {
+            path: place.path.clone(),
+            node: place.clone(),
+            fixed: fixed.clone(),
+            below: seat.clone(),
+            chance: commons.chance(&place.path),
+            decision: Decision::new(policy),
+            kids: BTreeMap::new(),
+            sweep: None,
             last_exit: None,
             gave_up: false,
         });
-        // A supervisor starts and stops when all its children have: they bring their own limits.
-        let unhurried = Timing { start: Duration::from_secs(120), shutdown: Duration::from_secs(120) };
-        (spec.timing(unhurried), handle)
+        // It starts and stops when all its children have: they bring their own limits.
+        let spec = spec.shutdown(Shutdown::Infinity).start_within(Duration::from_secs(120));
+        Ok((spec, Children::new(handle, node)))
     }
 
     async fn start_all(&mut self, cx: &Cx<ChildNews>) -> Result<(), Failure> {
-        let mut lives = Vec::with_capacity(self.children.len());
-        for child in 0..self.children.len() {
-            let incarnation = self.children[child].next_incarnation();
-            match self.children[child].launch(Some(cx.cell()), cx.commons(), incarnation).await {
+        self.forget_added();
+        for spec in self.fixed.clone().iter() {
+            let incarnation = spec.next_incarnation();
+            let launched = spec.launch(Some(cx.cell()), cx.commons(), incarnation).await;
+            let up = launched.is_ok().then(|| cx.commons().now());
+            let child = self.decision.adopt(spec.role, incarnation, up);
+            self.kids.insert(child, Kid::new(spec.clone(), cx));
+            match launched {
                 Ok((running, ended)) => self.adopt(child, incarnation, running, ended, cx),
+                Err(Exit::Skipped) => spec.publish(SlotState::Down),
                 Err(exit) => {
                     self.stop_all().await;
-                    return Err(Failure(format!("{}: {exit}", self.children[child].path())));
+                    return Err(Failure(format!("{}: {exit}", spec.path())));
                 }
             }
-            lives.push(incarnation);
         }
-        self.decision = Some(Decision::all_up(self.policy, &lives, cx.commons().now()));
+        self.look_for_hangs(cx);
         Ok(())
     }
 
+    /// What was added to an earlier life is not there in this one.
+    fn forget_added(&self) {
+        locked(&self.below).drain(self.fixed.len()..).for_each(|spec| spec.publish(SlotState::Down));
+        self.show_children();
+    }
+
+    fn show_children(&self) {
+        self.node.set_children(locked(&self.below).iter().map(|spec| spec.node.clone()).collect());
+    }
+
     async fn stop_all(&mut self) {
-        for (child, running) in self.running.iter().enumerate().rev() {
-            let Some(running) = running else { continue };
-            let spec = &self.children[child];
+        for kid in self.kids.values().rev() {
+            let Some(running) = &kid.running else { continue };
             running.stop();
-            if tokio::time::timeout(spec.timing.shutdown, running.gone()).await.is_err() {
+            let limit = kid.spec.patience().unwrap_or(Duration::MAX);
+            if tokio::time::timeout(limit, running.gone()).await.is_err() {
                 running.kill();
             }
             // Whether there is another life is for whoever hears of the failed start to say.
-            spec.publish(SlotState::ShuttingDown);
+            kid.spec.publish(SlotState::ShuttingDown);
         }
     }
 
-    fn adopt(&mut self, child: usize, incarnation: u64, running: Running, ended: Ended, cx: &Cx<ChildNews>) {
+    fn adopt(&mut self, child: Id, incarnation: u64, running: Running, ended: Ended, cx: &Cx<ChildNews>) {
         cx.spawn(async move { ChildNews(News::Exited(child, incarnation, ended.await)) });
-        self.running[child] = Some(running);
-        self.reporters[child].clear();
-        cx.commons().events.publish(EventKind::ActorUp { actor: self.path_of(child), incarnation });
-    }
-
-    fn path_of(&self, child: usize) -> Arc<str> {
-        self.children[child].path().clone()
+        let Some(kid) = self.kids.get_mut(&child) else { return };
+        kid.beat = (running.beat(), cx.commons().now());
+        kid.running = Some(running);
+        kid.spec.report(Health::Ok, "");
+        kid.answer(true, None);
+        cx.commons().events.publish(EventKind::ActorUp { actor: kid.spec.path().clone(), incarnation });
     }
 
     fn decide(&mut self, event: Event, cx: &Cx<ChildNews>) -> Result<(), Failure> {
         let chance = self.chance.f64();
-        let now = cx.commons().now();
-        let actions = self.decision.as_mut().map(|d| d.on(event, now, chance)).unwrap_or_default();
+        let actions = self.decision.on(event, cx.commons().now(), chance);
         actions.into_iter().try_for_each(|action| self.act(action, cx))
     }
 
@@ -127,24 +176,29 @@ impl Supervisor {
                 self.say_restarting(child, attempt, delay, cx);
                 self.wait(delay, Event::BackoffOver { child, incarnation }, cx);
             }
+            Action::HoldBack { child, attempt, delay } => self.say_restarting(child, attempt, delay, cx),
             Action::Start { child, incarnation } => self.start(child, incarnation, cx),
-            Action::Stop { child, incarnation } => {
-                self.children[child].publish(SlotState::ShuttingDown);
-                self.running[child].iter().for_each(Running::stop);
-                self.wait(self.children[child].timing.shutdown, Event::Overdue { child, incarnation }, cx);
-            }
+            Action::Stop { child, incarnation } => self.stop(child, incarnation, cx),
             Action::Kill { child, incarnation } => {
                 tracing::warn!(actor = %self.path_of(child), "did not stop in time: killed");
-                self.running[child].iter().for_each(Running::kill);
-                self.wait(self.children[child].timing.shutdown, Event::Overdue { child, incarnation }, cx);
+                self.running(child).for_each(Running::kill);
+                self.wait(Shutdown::GRACE, Event::Overdue { child, incarnation }, cx);
             }
-            Action::Abandon { child } => {
-                tracing::error!(actor = %self.path_of(child), "blocks its thread and cannot be killed: abandoned");
-            }
+            Action::Abandon { child } => self.abandon(child),
+            Action::StayDown { child } => self.say_down(child, cx),
+            Action::Forget { child } => self.forget(child, cx),
             Action::GiveUp { child } => self.say_given_up(child, cx),
             Action::Finish => return self.finish(cx),
         }
         Ok(())
+    }
+
+    fn running(&self, child: Id) -> impl Iterator<Item = &Running> {
+        self.kids.get(&child).into_iter().filter_map(|kid| kid.running.as_ref())
+    }
+
+    fn path_of(&self, child: Id) -> Arc<str> {
+        self.kids.get(&child).map_or_else(|| self.path.clone(), |kid| kid.spec.path().clone())
     }
 
     fn wait(&self, delay: Duration, then: Event, cx: &Cx<ChildNews>) {
@@ -155,61 +209,119 @@ impl Supervisor {
         });
     }
 
-    fn start(&self, child: usize, incarnation: u64, cx: &Cx<ChildNews>) {
-        self.children[child].publish(SlotState::Starting);
-        let (children, commons) = (self.children.clone(), cx.commons().clone());
-        let parent = cx.cell();
+    fn start(&self, child: Id, incarnation: u64, cx: &Cx<ChildNews>) {
+        let Some(kid) = self.kids.get(&child) else { return };
+        kid.spec.publish(SlotState::Starting);
+        let (spec, commons, parent) = (kid.spec.clone(), cx.commons().clone(), cx.cell());
         cx.spawn(async move {
-            ChildNews(match children[child].launch(Some(parent), &commons, incarnation).await {
+            ChildNews(match spec.launch(Some(parent), &commons, incarnation).await {
                 Ok((running, ended)) => News::Started(child, incarnation, running, ended),
                 Err(exit) => News::Exited(child, incarnation, exit),
             })
         });
     }
 
-    fn exited(
-        &mut self,
-        child: usize,
-        incarnation: u64,
-        exit: Exit,
-        cx: &Cx<ChildNews>,
-    ) -> Result<(), Failure> {
-        if self.decision.as_ref().is_none_or(|d| d.incarnation(child) != incarnation) {
-            return Ok(());
+    fn stop(&self, child: Id, incarnation: u64, cx: &Cx<ChildNews>) {
+        let Some(kid) = self.kids.get(&child) else { return };
+        kid.spec.publish(SlotState::ShuttingDown);
+        match kid.spec.shutdown {
+            Shutdown::Brutal => self.running(child).for_each(Running::kill),
+            _ => self.running(child).for_each(Running::stop),
         }
-        self.running[child] = None;
-        self.last_exit = Some(format!("{} {exit}", self.path_of(child)));
-        self.children[child].node.exited(exit);
-        let decided = self.decide(Event::Exited { child, incarnation }, cx);
-        if self.decision.as_ref().is_some_and(|d| d.is_gone(child)) {
-            // After giving up, it is the parent's to say whether this is for good.
-            self.children[child].publish(if self.gave_up {
-                SlotState::ShuttingDown
-            } else {
-                SlotState::Down
-            });
-            cx.commons().events.publish(EventKind::ActorStopped { actor: self.path_of(child) });
+        if let Some(patience) = kid.spec.patience() {
+            self.wait(patience, Event::Overdue { child, incarnation }, cx);
         }
-        decided
     }
 
-    fn say_restarting(&self, child: usize, attempt: u32, delay: Duration, cx: &Cx<ChildNews>) {
-        let actor = self.path_of(child);
+    fn abandon(&mut self, child: Id) {
+        let Some(kid) = self.kids.get_mut(&child) else { return };
+        tracing::error!(actor = %kid.spec.path(), "blocks its thread and cannot be killed: abandoned");
+        metrics::counter!("mainstay_actors_abandoned_total", "child" => kid.spec.path().to_string())
+            .increment(1);
+        kid.spec.abandon();
+        kid.running = None;
+    }
+
+    fn started(
+        &mut self,
+        child: Id,
+        incarnation: u64,
+        life: (Running, Ended),
+        cx: &Cx<ChildNews>,
+    ) -> Result<(), Failure> {
+        if self.decision.incarnation(child) != Some(incarnation) {
+            life.0.kill();
+            return Ok(());
+        }
+        self.adopt(child, incarnation, life.0, life.1, cx);
+        self.decide(Event::Started { child, incarnation }, cx)
+    }
+
+    fn exited(&mut self, child: Id, incarnation: u64, exit: Exit, cx: &Cx<ChildNews>) -> Result<(), Failure> {
+        let current = self.decision.incarnation(child) == Some(incarnation);
+        let Some(kid) = self.kids.get_mut(&child).filter(|_| current) else { return Ok(()) };
+        let ending = match exit {
+            Exit::Normal => Ending::Normal,
+            Exit::Skipped => Ending::Skipped,
+            _ => Ending::Abnormal,
+        };
+        kid.running = None;
+        kid.last_exit = Some(exit.clone());
+        self.last_exit = Some(format!("{} {exit}", kid.spec.path()));
+        kid.spec.node.exited(exit);
+        self.decide(Event::Exited { child, incarnation, ending }, cx)
+    }
+
+    fn say_restarting(&mut self, child: Id, attempt: u32, delay: Duration, cx: &Cx<ChildNews>) {
+        let Some(kid) = self.kids.get(&child) else { return };
+        let actor = kid.spec.path().clone();
         let reason: Arc<str> = self.last_exit.as_deref().unwrap_or("stopped").into();
         let restart_in_ms = delay.as_millis() as u64;
         let at_unix_ms = (cx.commons().clock.unix_time() + delay).as_millis() as u64;
-        self.children[child].publish(SlotState::Restarting { attempt, at_unix_ms });
+        kid.spec.publish(SlotState::Restarting { attempt, at_unix_ms });
         metrics::counter!("mainstay_actor_restarts_total", "child" => actor.to_string()).increment(1);
         let text = format!("{reason}; it restarts in {restart_in_ms} ms and callers keep its last decision");
-        self.reporters[child].report(Health::Degraded, &text, None);
+        kid.spec.report(Health::Degraded, &text);
         cx.commons().events.publish(EventKind::ActorRestarting { actor, reason, restart_in_ms });
     }
 
-    fn say_given_up(&mut self, child: usize, cx: &Cx<ChildNews>) {
+    /// A failure without another life is a trouble; an end in order, or one that was asked for, is not. After
+    /// giving up, it is the parent's to say whether it is for good, and the trouble that led to it stays.
+    fn say_down(&mut self, child: Id, cx: &Cx<ChildNews>) {
+        let Some(kid) = self.kids.get_mut(&child) else { return };
+        kid.spec.publish(if self.gave_up { SlotState::ShuttingDown } else { SlotState::Down });
+        match kid.last_exit.as_ref().filter(|_| !self.decision.is_closing() && !kid.is_expected_down()) {
+            Some(exit) if !matches!(exit, Exit::Normal | Exit::Skipped) => {
+                let text = format!("{} {exit}; it is not started again", kid.spec.path());
+                kid.spec.report(Health::Degraded, &text);
+            }
+            _ if self.gave_up => {}
+            _ => kid.spec.report(Health::Ok, ""),
+        }
+        kid.answer(false, None);
+        let exit = kid.last_exit.clone().filter(|exit| *exit != Exit::Skipped);
+        kid.answer(true, exit);
+        cx.commons().events.publish(EventKind::ActorStopped { actor: kid.spec.path().clone() });
+    }
+
+    fn forget(&mut self, child: Id, cx: &Cx<ChildNews>) {
+        self.say_down(child, cx);
+        if let Some(kid) = self.kids.remove(&child) {
+            kid.spec.report(Health::Ok, "");
+            self.take_out(&kid.spec);
+        }
+    }
+
+    fn take_out(&self, spec: &Arc<ChildSpec>) {
+        locked(&self.below).retain(|known| !Arc::ptr_eq(known, spec));
+        self.show_children();
+    }
+
+    fn say_given_up(&mut self, child: Id, cx: &Cx<ChildNews>) {
         let reason: Arc<str> = self.last_exit.as_deref().unwrap_or("stopped").into();
         tracing::error!(supervisor = %self.path, %reason, "gave up: too many restarts");
         let text = format!("{} gave up after too many restarts; last: {reason}", self.path);
-        self.reporters[child].report(Health::Failed, &text, None);
+        self.kids.get(&child).into_iter().for_each(|kid| kid.spec.report(Health::Failed, &text));
         cx.commons().events.publish(EventKind::SupervisorGaveUp { actor: self.path.clone(), reason });
         self.gave_up = true;
     }
@@ -223,23 +335,165 @@ impl Supervisor {
         cx.stop();
         Ok(())
     }
+
+    fn asked(&mut self, order: Order, answer: Answer, cx: &Cx<ChildNews>) -> Result<(), Failure> {
+        match order {
+            Order::Start(spec) => self.add(*spec, answer, cx),
+            Order::Terminate(name) => self.terminate(&name, answer, cx),
+            Order::Restart(name) => self.revive(&name, answer, cx),
+            Order::Delete(name) => {
+                answer.send(self.delete(&name));
+                Ok(())
+            }
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<(Id, Standing), AdminError> {
+        let found = self.kids.iter().find(|(_, kid)| kid.spec.name() == name).map(|(child, _)| *child);
+        let found = found.and_then(|child| Some((child, self.decision.standing(child)?)));
+        found.ok_or_else(|| AdminError::NotFound(name.into()))
+    }
+
+    fn add(&mut self, spec: ChildSpec, answer: Answer, cx: &Cx<ChildNews>) -> Result<(), Failure> {
+        let refused = match self.find(spec.name()) {
+            Ok((_, Standing::Stopped)) => Some(AdminError::AlreadyPresent(spec.name().into())),
+            Ok(_) => Some(AdminError::AlreadyStarted(spec.name().into())),
+            Err(_) if self.decision.is_closing() => Some(AdminError::ShuttingDown),
+            Err(_) => BadSpec::check(&spec).err().map(AdminError::BadSpec),
+        };
+        if let Some(refused) = refused {
+            answer.send(Err(refused));
+            return Ok(());
+        }
+        spec.enlist(cx.commons());
+        let spec = Arc::new(spec);
+        locked(&self.below).push(spec.clone());
+        self.show_children();
+        let (child, start) = self.decision.add(spec.role, spec.next_incarnation());
+        let mut kid = Kid::new(spec, cx);
+        kid.waiters.push(Waiter::Up(answer));
+        self.kids.insert(child, kid);
+        self.look_for_hangs(cx);
+        self.act(start, cx)
+    }
+
+    fn terminate(&mut self, name: &str, answer: Answer, cx: &Cx<ChildNews>) -> Result<(), Failure> {
+        match self.find(name) {
+            Ok((child, Standing::Running | Standing::Restarting)) => {
+                self.kids.entry(child).and_modify(|kid| kid.waiters.push(Waiter::Down(answer)));
+                self.decide(Event::Terminate { child }, cx)
+            }
+            done => {
+                answer.send(done.map(|_| ()));
+                Ok(())
+            }
+        }
+    }
+
+    fn revive(&mut self, name: &str, answer: Answer, cx: &Cx<ChildNews>) -> Result<(), Failure> {
+        match self.find(name) {
+            Ok((child, Standing::Stopped)) if !self.decision.is_closing() => {
+                self.kids.entry(child).and_modify(|kid| kid.waiters.push(Waiter::Up(answer)));
+                return self.decide(Event::Revive { child }, cx);
+            }
+            Ok((_, Standing::Stopped)) => answer.send(Err(AdminError::ShuttingDown)),
+            Ok((_, Standing::Running)) => answer.send(Err(AdminError::Running(name.into()))),
+            Ok((_, Standing::Restarting)) => answer.send(Err(AdminError::Restarting(name.into()))),
+            Err(unknown) => answer.send(Err(unknown)),
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, name: &str) -> Result<(), AdminError> {
+        match self.find(name)? {
+            (child, Standing::Stopped) => {
+                self.decision.delete(child);
+                self.kids.remove(&child).into_iter().for_each(|kid| self.take_out(&kid.spec));
+                Ok(())
+            }
+            (_, Standing::Running) => Err(AdminError::Running(name.into())),
+            (_, Standing::Restarting) => Err(AdminError::Restarting(name.into())),
+        }
+    }
+
+    fn look_for_hangs(&mut self, cx: &Cx<ChildNews>) {
+        let watched = self.kids.values().any(|kid| kid.spec.hang_after.is_some());
+        if watched && self.sweep.is_none() {
+            self.sweep = Some(cx.after(SWEEP, ChildNews(News::Sweep)));
+        }
+    }
+
+    fn sweep(&mut self, cx: &Cx<ChildNews>) -> Result<(), Failure> {
+        let now = cx.commons().now();
+        let hung = self.kids.iter_mut().filter_map(|(child, kid)| kid.hangs(now).then_some(*child));
+        let hung: Vec<_> = hung.collect();
+        for child in hung {
+            tracing::error!(actor = %self.path_of(child), "a handler hangs: its life is killed");
+            let Some(incarnation) = self.decision.incarnation(child) else { continue };
+            self.decide(Event::Hung { child, incarnation }, cx)?;
+        }
+        self.sweep = None;
+        self.look_for_hangs(cx);
+        Ok(())
+    }
+}
+
+impl Kid {
+    fn new(spec: Arc<ChildSpec>, cx: &Cx<ChildNews>) -> Self {
+        let beat = (0, cx.commons().now());
+        Self { spec, running: None, beat, last_exit: None, waiters: Vec::new() }
+    }
+
+    /// Tells those who wait for it to be up, or down; a failure if it is not what they waited for.
+    fn answer(&mut self, up: bool, failed: Option<Exit>) {
+        let (told, rest) =
+            std::mem::take(&mut self.waiters).into_iter().partition(|w| matches!(w, Waiter::Up(_)) == up);
+        self.waiters = rest;
+        let told: Vec<Waiter> = told;
+        for Waiter::Up(answer) | Waiter::Down(answer) in told {
+            answer.send(failed.clone().map_or(Ok(()), |exit| Err(AdminError::Failed(exit))));
+        }
+    }
+
+    /// A temporary child, or one that somebody waits for, may be down without being a trouble.
+    fn is_expected_down(&self) -> bool {
+        self.spec.role.restart == Restart::Temporary || !self.waiters.is_empty()
+    }
+
+    /// Has one handler run for too long? Then its life is killed.
+    fn hangs(&mut self, now: Instant) -> bool {
+        let (Some(running), Some(limit)) = (&self.running, self.spec.hang_after) else { return false };
+        let beat = running.beat();
+        if beat != self.beat.0 || beat.is_multiple_of(2) {
+            self.beat = (beat, now);
+            return false;
+        }
+        let busy = now.saturating_duration_since(self.beat.1);
+        let hangs = busy >= limit;
+        if hangs {
+            running.kill_hung(busy);
+        }
+        hangs
+    }
 }
 
 impl Behavior for Supervisor {
     type Msg = ChildNews;
 
-    async fn started(&mut self, cx: &Cx<ChildNews>) -> Result<(), Failure> {
-        self.start_all(cx).await
+    async fn started(&mut self, cx: &Cx<ChildNews>) -> Result<Start, Failure> {
+        self.start_all(cx).await?;
+        Ok(Start::Ready)
     }
 
     async fn handle(&mut self, news: ChildNews, cx: &Cx<ChildNews>) -> Result<(), Failure> {
         match news.0 {
             News::Started(child, incarnation, running, ended) => {
-                self.adopt(child, incarnation, running, ended, cx);
-                self.decide(Event::Started { child, incarnation }, cx)
+                self.started(child, incarnation, (running, ended), cx)
             }
             News::Exited(child, incarnation, exit) => self.exited(child, incarnation, exit, cx),
             News::Waited(event) => self.decide(event, cx),
+            News::Sweep => self.sweep(cx),
+            News::Asked(order, answer) => self.asked(order, answer, cx),
         }
     }
 

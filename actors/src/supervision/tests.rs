@@ -18,8 +18,8 @@ use crate::{
     event::{EventKind, Heard},
     mode::Mode,
     provider::policy::ProviderPolicy,
-    shell::{Behavior, Cx, Exit, Failure},
-    supervision::{child::Timing, slot::Obstacle},
+    shell::{Behavior, Cx, Exit, Failure, Start},
+    supervision::slot::Obstacle,
     system::{StartError, Supervised, SystemBuilder},
     testing::{Act, VirtualClock, World, request, settle},
 };
@@ -27,13 +27,20 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What the test's actor is told to do.
-#[derive(Debug)]
 enum Order {
     Count,
     Fail,
     Panic,
     Stop,
     Hang,
+    /// Answers after this time.
+    Answer(Reply<u64>, Duration),
+}
+
+impl std::fmt::Debug for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Order")
+    }
 }
 
 /// How the next lives begin and end.
@@ -46,19 +53,33 @@ struct Plan {
     slow_start: AtomicU64,
     /// It does not stop when it is asked to.
     stubborn: AtomicU64,
+    /// It has nothing to do.
+    idle: AtomicU64,
+    /// Lives that hold their resources, and whether there were ever two.
+    alive: AtomicU64,
+    overlapped: AtomicU64,
 }
 
 struct Worker(Arc<Plan>);
 
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.0.alive.fetch_sub(1, Ordering::Relaxed) > 1 {
+            self.0.overlapped.store(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Behavior for Worker {
     type Msg = Order;
 
-    async fn started(&mut self, _: &Cx<Order>) -> Result<(), Failure> {
+    async fn started(&mut self, _: &Cx<Order>) -> Result<Start, Failure> {
         tokio::time::sleep(self.0.slow_start.load(Ordering::Relaxed) as u32 * SECOND).await;
         let fails = self.0.failing_starts.load(Ordering::Relaxed);
         self.0.failing_starts.store(fails.saturating_sub(1), Ordering::Relaxed);
         match fails {
-            0 => Ok(()),
+            0 if self.0.idle.load(Ordering::Relaxed) > 0 => Ok(Start::Skip),
+            0 => Ok(Start::Ready),
             n if n.is_multiple_of(2) => panic!("no start"),
             _ => Err(Failure("no start".into())),
         }
@@ -71,6 +92,11 @@ impl Behavior for Worker {
             Order::Panic => panic!("told to"),
             Order::Stop => cx.stop(),
             Order::Hang => std::future::pending().await,
+            Order::Answer(reply, after) => {
+                tokio::time::sleep(after).await;
+                self.0.counted.fetch_add(1, Ordering::Relaxed);
+                reply.send(cx.incarnation());
+            }
         }
         Ok(())
     }
@@ -86,27 +112,45 @@ struct Workers {
     tree: Supervised,
     handles: Vec<Handle<Order>>,
     plans: Vec<Arc<Plan>>,
+    children: Children,
 }
 
 /// `root/work` over workers `0`, `1`, …; `plan` prepares them before they start.
 async fn workers(count: usize, plan: impl Fn(&[Arc<Plan>])) -> Result<Workers, StartError> {
+    workers_under(RestartPolicy::default(), count, plan, |spec| spec).await
+}
+
+async fn workers_under(
+    policy: RestartPolicy,
+    count: usize,
+    plan: impl Fn(&[Arc<Plan>]),
+    shape: impl Fn(ChildSpec) -> ChildSpec,
+) -> Result<Workers, StartError> {
     let plans: Vec<Arc<Plan>> = (0..count).map(|_| Arc::default()).collect();
     plan(&plans);
     let builder = SystemBuilder::new(Arc::new(VirtualClock::start()), 1, 1);
-    let mut handles = Vec::new();
+    let (mut handles, mut children) = (Vec::new(), None);
     let tree = builder
         .start(|system| {
             let specs = plans.iter().enumerate().map(|(n, plan)| {
-                let plan = plan.clone();
-                let (spec, handle) = ChildSpec::new(format!("root/work/{n}"), move |_| Worker(plan.clone()));
+                let (spec, handle) = worker(&n.to_string(), plan);
                 handles.push(handle);
-                spec
+                shape(spec)
             });
-            let specs = specs.collect();
-            vec![Supervisor::spec("root/work", RestartPolicy::default(), specs, system.commons()).0]
+            let (spec, admin) = Supervisor::spec("root/work", policy, specs.collect(), system.commons())?;
+            children = Some(admin);
+            Ok(vec![spec])
         })
         .await?;
-    Ok(Workers { tree, handles, plans })
+    Ok(Workers { tree, handles, plans, children: children.unwrap() })
+}
+
+fn worker(name: &str, plan: &Arc<Plan>) -> (ChildSpec, Handle<Order>) {
+    let plan = plan.clone();
+    ChildSpec::new(format!("root/work/{name}"), move |_| {
+        plan.alive.fetch_add(1, Ordering::Relaxed);
+        Worker(plan.clone())
+    })
 }
 
 impl Workers {
@@ -269,7 +313,7 @@ async fn a_shutdown_stops_in_reverse_order_and_kills_what_will_not_stop() {
     let (events, began) = (workers.tree.system().events().clone(), workers.commons().now());
     let clock = workers.commons().clock.clone();
     assert!(workers.tree.shutdown(60 * SECOND).await.is_clean());
-    assert_eq!((clock.now() - began).as_secs(), Timing::default().shutdown.as_secs()); // P2
+    assert_eq!((clock.now() - began).as_secs(), 5); // P2
     let stopped = events
         .recent()
         .iter()
@@ -344,6 +388,156 @@ async fn a_dropped_system_leaves_no_task_behind() {
     settle().await;
     assert_eq!(metrics.num_alive_tasks(), before);
     assert_eq!(workers.handles[0].tell(Order::Count).unwrap_err().reason, Obstacle::NotUp);
+}
+
+async fn asked(handle: &Handle<Order>, after: Duration, patience: Patience) -> Result<u64, CallError> {
+    handle.call(|reply| Order::Answer(reply, after), 5 * SECOND, patience).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_answered_interrupted_or_late_and_never_repeated_by_itself() {
+    let workers = workers(1, |_| ()).await.unwrap();
+    let (handle, counted) = (workers.handles[0].clone(), &workers.plans[0].counted);
+    assert_eq!(asked(&handle, SECOND, Patience::Wait).await, Ok(1));
+    let under_way = tokio::spawn({
+        let handle = handle.clone();
+        async move { asked(&handle, 3 * SECOND, Patience::Wait).await }
+    });
+    settle().await;
+    let queued = tokio::spawn({
+        let handle = handle.clone();
+        async move { asked(&handle, SECOND, Patience::Wait).await }
+    });
+    settle().await;
+    workers.children.terminate("0").await.unwrap();
+    assert_eq!(under_way.await.unwrap(), Ok(1), "what is under way when an end is asked for is finished");
+    assert_eq!(queued.await.unwrap(), Ok(1), "and so is what had come before");
+    workers.children.restart("0").await.unwrap();
+    handle.tell(Order::Panic).unwrap();
+    assert_eq!(
+        asked(&handle, SECOND, Patience::Wait).await,
+        Err(CallError::Interrupted),
+        "lost with its life"
+    ); // B5
+    assert_eq!(asked(&handle, 9 * SECOND, Patience::Wait).await, Err(CallError::TimedOut));
+    tokio::time::sleep(10 * SECOND).await;
+    assert_eq!(counted.load(Ordering::Relaxed), 4, "nothing was done twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_call_waits_for_the_next_life_and_an_impatient_one_fails_at_once() {
+    let workers = workers(1, |_| ()).await.unwrap();
+    let handle = &workers.handles[0];
+    handle.tell(Order::Panic).unwrap();
+    settle().await;
+    let not_up = Err(CallError::NotDelivered(Obstacle::NotUp));
+    assert_eq!(asked(handle, SECOND, Patience::FailFast).await, not_up);
+    assert_eq!(asked(handle, SECOND, Patience::Wait).await, Ok(2)); // B5
+    workers.plans[0].slow_start.store(9, Ordering::Relaxed);
+    handle.tell(Order::Panic).unwrap();
+    settle().await;
+    assert_eq!(asked(handle, SECOND, Patience::Wait).await, not_up, "until its own deadline");
+    let (down, tree) = (handle.clone(), workers.tree);
+    assert!(tree.shutdown(60 * SECOND).await.is_clean());
+    assert_eq!(asked(&down, SECOND, Patience::Wait).await, Err(CallError::NotDelivered(Obstacle::Down))); // B3
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_nobody_waits_for_any_more_is_skipped() {
+    let workers = workers(1, |_| ()).await.unwrap();
+    let handle = &workers.handles[0];
+    let (busy, left) = (asked(handle, 4 * SECOND, Patience::Wait), asked(handle, SECOND, Patience::Wait));
+    let short = handle.call(|reply| Order::Answer(reply, SECOND), SECOND, Patience::Wait);
+    let left = tokio::time::timeout(SECOND, left);
+    let (busy, left, short) = tokio::join!(busy, left, short);
+    assert_eq!((busy, left.is_err(), short), (Ok(1), true, Err(CallError::TimedOut)));
+    tokio::time::sleep(10 * SECOND).await;
+    assert_eq!(workers.plans[0].counted.load(Ordering::Relaxed), 1); // B14
+    assert_eq!(handle.waiting(), 0); // B13
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_hangs_is_found_killed_and_its_actor_restarted() {
+    let hang_after = |spec: ChildSpec| spec.hang_after(5 * SECOND);
+    let workers = workers_under(RestartPolicy::default(), 2, |_| (), hang_after).await.unwrap();
+    assert_eq!(asked(&workers.handles[1], 4 * SECOND, Patience::Wait).await, Ok(1), "slow is not hung");
+    workers.handles[0].tell(Order::Hang).unwrap();
+    tokio::time::sleep(8 * SECOND).await;
+    assert!(matches!(workers.find("root/work/0").last_exit, Some(Exit::Hung(ms)) if ms >= 5000)); // B8
+    workers.up_again(0).await;
+    assert_eq!((workers.life(0), workers.life(1)), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn children_come_and_go_by_name_while_the_supervisor_runs() {
+    let workers = workers(1, |_| ()).await.unwrap();
+    let (children, plan) = (&workers.children, Arc::<Plan>::default());
+    let (spec, added) = worker("added", &plan);
+    children.start(spec).await.unwrap();
+    assert_eq!(asked(&added, SECOND, Patience::Wait).await, Ok(1));
+    let again = children.start(worker("added", &plan).0).await;
+    assert_eq!(again, Err(AdminError::AlreadyStarted("added".into()))); // A1
+    assert_eq!(children.delete("added").await, Err(AdminError::Running("added".into())));
+    assert_eq!(children.restart("added").await, Err(AdminError::Running("added".into())));
+    children.terminate("added").await.unwrap();
+    children.terminate("added").await.unwrap();
+    let again = children.start(worker("added", &plan).0).await;
+    assert_eq!(again, Err(AdminError::AlreadyPresent("added".into())));
+    let counts = children.snapshot().counts();
+    assert_eq!((counts.specs, counts.active, counts.workers), (2, 1, 2)); // A3
+    children.restart("added").await.unwrap();
+    assert_eq!(asked(&added, SECOND, Patience::Wait).await, Ok(2));
+    children.terminate("added").await.unwrap();
+    children.delete("added").await.unwrap();
+    assert_eq!(children.terminate("added").await, Err(AdminError::NotFound("added".into())));
+    assert!(workers.tree.system().tree().find("root/work/added").is_none());
+    let significant = worker("bad", &plan).0.significant();
+    assert!(matches!(children.start(significant).await, Err(AdminError::BadSpec(_)))); // S8
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_fails_to_start_is_refused_and_one_that_skips_is_kept() {
+    let workers = workers(1, |_| ()).await.unwrap();
+    let (children, plan) = (&workers.children, Arc::<Plan>::default());
+    plan.failing_starts.store(1, Ordering::Relaxed);
+    let failed = children.start(worker("late", &plan).0).await;
+    assert_eq!(failed, Err(AdminError::Failed(Exit::Failed("no start".into())))); // S6
+    assert_eq!(children.snapshot().counts().specs, 1);
+    plan.idle.store(1, Ordering::Relaxed);
+    children.start(worker("late", &plan).0).await.unwrap(); // S2
+    let counts = children.snapshot().counts();
+    assert_eq!((counts.specs, counts.active), (2, 1));
+    plan.idle.store(0, Ordering::Relaxed);
+    children.restart("late").await.unwrap();
+    assert_eq!(children.snapshot().counts().active, 2);
+    assert_eq!(workers.tree.system().mode().now(), Mode::Normal);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_restarted_together_over_real_actors() {
+    let policy = RestartPolicy { strategy: Strategy::RestForOne, ..RestartPolicy::default() };
+    let workers = workers_under(policy, 3, |_| (), |spec| spec).await.unwrap();
+    workers.handles[1].tell(Order::Panic).unwrap();
+    settle().await;
+    assert!(matches!(workers.handles[2].state(), SlotState::Restarting { .. }), "held back");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!([0, 1, 2].map(|worker| workers.life(worker)), [1, 2, 2]); // R4
+    assert_eq!(workers.tree.system().mode().now(), Mode::Normal);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_crashes_comes_back_with_its_children_and_no_life_meets_another() {
+    let workers = workers(2, |_| ()).await.unwrap();
+    let (spec, added) = worker("added", &Arc::default());
+    workers.children.start(spec).await.unwrap();
+    for life in 2..10 {
+        workers.children.supervisor().crash();
+        tokio::time::sleep(20 * SECOND).await;
+        assert_eq!((workers.find("root/work").incarnation, workers.life(1)), (life, life)); // A6
+    }
+    assert_eq!(added.state(), SlotState::Down, "what was added is gone with that life"); // R9
+    assert!(workers.plans.iter().all(|plan| plan.overlapped.load(Ordering::Relaxed) == 0)); // B11
+    assert_eq!(workers.tree.system().mode().now(), Mode::Normal);
 }
 
 /// Two seconds in the life of a system under failing providers and crashing actors, as it was told.

@@ -13,9 +13,11 @@ use crate::shell::Exit;
 pub(crate) struct Node {
     pub(crate) path: Arc<str>,
     status: Mutex<Status>,
-    children: Vec<Arc<Node>>,
+    /// `None`: it supervises nobody.
+    children: Option<Mutex<Vec<Arc<Self>>>>,
 }
 
+#[derive(Default)]
 struct Status {
     state: SlotState,
     incarnation: u64,
@@ -31,6 +33,9 @@ pub struct TreeSnapshot {
     /// How it is.
     #[serde(flatten)]
     pub state: SlotState,
+    /// Does it supervise others?
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub supervisor: bool,
     /// Its n-th life, from 1.
     pub incarnation: u64,
     /// How often it was restarted.
@@ -42,10 +47,39 @@ pub struct TreeSnapshot {
     pub children: Vec<TreeSnapshot>,
 }
 
+/// How many children there are, of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// All that are known, running or not.
+    pub specs: usize,
+    /// Those that run.
+    pub active: usize,
+    /// Those that wait for their next life, or are being started.
+    pub restarting: usize,
+    /// Those that supervise others.
+    pub supervisors: usize,
+    /// Those that do not.
+    pub workers: usize,
+}
+
 impl Node {
-    pub(crate) fn new(path: Arc<str>, children: Vec<Arc<Self>>) -> Arc<Self> {
-        let status = Status { state: SlotState::Starting, incarnation: 0, restarts: 0, last_exit: None };
-        Arc::new(Self { path, status: Mutex::new(status), children })
+    pub(crate) fn worker(path: Arc<str>) -> Arc<Self> {
+        Arc::new(Self { path, status: Mutex::default(), children: None })
+    }
+
+    pub(crate) fn supervisor(path: Arc<str>, children: Vec<Arc<Self>>) -> Arc<Self> {
+        Arc::new(Self { path, status: Mutex::default(), children: Some(Mutex::new(children)) })
+    }
+
+    pub(crate) fn set_children(&self, children: Vec<Arc<Self>>) {
+        if let Some(mine) = &self.children {
+            *mine.lock().unwrap_or_else(PoisonError::into_inner) = children;
+        }
+    }
+
+    fn children(&self) -> Vec<Arc<Self>> {
+        let mine = self.children.as_ref();
+        mine.map(|mine| mine.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }
 
     pub(crate) fn publish(&self, state: SlotState) {
@@ -68,11 +102,12 @@ impl Node {
     }
 
     pub(crate) fn snapshot(&self) -> TreeSnapshot {
-        let children = self.children.iter().map(|child| child.snapshot()).collect();
+        let children = self.children().iter().map(|child| child.snapshot()).collect();
         let status = self.status();
         TreeSnapshot {
             path: self.path.clone(),
             state: status.state.clone(),
+            supervisor: self.children.is_some(),
             incarnation: status.incarnation,
             restarts: status.restarts,
             last_exit: status.last_exit.clone(),
@@ -86,6 +121,11 @@ impl Node {
 }
 
 impl TreeSnapshot {
+    /// Its name: the last part of its path.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The actor at `path`, itself included.
     pub fn find(&self, path: &str) -> Option<&Self> {
         if &*self.path == path {
@@ -100,6 +140,20 @@ impl TreeSnapshot {
         own.into_iter().chain(self.children.iter().flat_map(Self::alive)).collect()
     }
 
+    /// How many children it has, not counting theirs.
+    pub fn counts(&self) -> Counts {
+        let count = |of: fn(&Self) -> bool| self.children.iter().filter(|child| of(child)).count();
+        Counts {
+            specs: self.children.len(),
+            active: count(|child| matches!(child.state, SlotState::Up | SlotState::ShuttingDown)),
+            restarting: count(|child| {
+                matches!(child.state, SlotState::Starting | SlotState::Restarting { .. })
+            }),
+            supervisors: count(|child| child.supervisor),
+            workers: count(|child| !child.supervisor),
+        }
+    }
+
     /// The tree as indented lines, for a terminal.
     pub fn render(&self) -> String {
         let mut lines = String::new();
@@ -109,7 +163,6 @@ impl TreeSnapshot {
 
     fn render_into(&self, lines: &mut String, depth: usize) {
         use std::fmt::Write;
-        let name = self.path.rsplit('/').next().unwrap_or_default();
         let state = match self.state {
             SlotState::Starting => "starting",
             SlotState::Up => "up",
@@ -117,7 +170,7 @@ impl TreeSnapshot {
             SlotState::ShuttingDown => "shutting down",
             SlotState::Down => "down",
         };
-        let _ = write!(lines, "{:indent$}{name}: {state}", "", indent = depth * 2);
+        let _ = write!(lines, "{:indent$}{}: {state}", "", self.name(), indent = depth * 2);
         if self.restarts > 0 {
             let _ = write!(lines, ", life {}", self.incarnation);
         }
