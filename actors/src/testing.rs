@@ -23,6 +23,7 @@ use crate::{
     error::{ErrorKind, ProviderError},
     ports::{Clock, Provider, ProviderCall},
     provider::{ProviderDesk, policy::ProviderPolicy},
+    supervision::{BadSpec, ChildSpec},
     system::{StartError, Supervised, System, SystemBuilder},
 };
 
@@ -262,6 +263,17 @@ impl World {
         policy: ProviderPolicy,
         chain: ChainPolicy,
     ) -> Result<Self, StartError> {
+        Self::start_with(seed, providers, policy, chain, |_| Ok(Vec::new())).await
+    }
+
+    /// The same, with `others` beside the providers.
+    pub async fn start_with(
+        seed: u64,
+        providers: u8,
+        policy: ProviderPolicy,
+        chain: ChainPolicy,
+        others: impl FnOnce(&System) -> Result<Vec<ChildSpec>, BadSpec>,
+    ) -> Result<Self, StartError> {
         let mut builder = SystemBuilder::new(Arc::new(VirtualClock::start()), seed, 1);
         let names: Vec<String> = (0..providers).map(|n| char::from(b'a' + n % 26).to_string()).collect();
         let mut fakes = Vec::new();
@@ -271,7 +283,7 @@ impl World {
             fakes.push(fake);
         }
         builder.chain("chat", names.iter().map(|name| (name.as_str(), "m")), chain)?;
-        let tree = builder.start(|_| Ok(Vec::new())).await?;
+        let tree = builder.start(others).await?;
         Ok(Self { tree, fakes })
     }
 

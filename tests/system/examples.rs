@@ -13,8 +13,12 @@ fn promised(name: &str) -> String {
 }
 
 fn printed(name: &str) -> String {
+    printed_with(name, &[])
+}
+
+fn printed_with(name: &str, args: &[&str]) -> String {
     let folder = Path::new(env!("CARGO_BIN_EXE_mainstay")).parent().unwrap().join("examples");
-    let output = Command::new(folder.join(name)).env_clear().output();
+    let output = Command::new(folder.join(name)).args(args).env_clear().output();
     let output =
         output.unwrap_or_else(|e| panic!("{name}: {e}; build the examples first: cargo build --examples"));
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
@@ -50,6 +54,13 @@ fn actors_of_the_host_are_supervised_like_our_own() {
 }
 
 #[test]
+fn twenty_random_schedules_of_faults_end_well_and_tell_the_same_story_twice() {
+    let told = printed_with("simulate", &["--seeds", "20"]);
+    assert!(told.starts_with("20 seeds, each twice: every invariant held\n"), "{told}");
+    assert!(!told.contains(" 0 restarts"), "nothing happened: {told}");
+}
+
+#[test]
 fn there_is_no_example_without_a_test() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -59,6 +70,7 @@ fn there_is_no_example_without_a_test() {
         [
             "embed_in_an_orchestrator.rs",
             "provider_crashes_and_restarts.rs",
+            "simulate.rs",
             "subscribe_to_mode_changes.rs",
             "supervise_your_own_actors.rs"
         ]

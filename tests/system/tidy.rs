@@ -149,8 +149,8 @@ fn rule_5_chance_follows_from_the_seed() {
 
 #[test]
 fn rule_6_a_watch_is_used_only_where_the_order_of_waking_does_not_matter() {
-    // A slot and the end of the tree wake waiters who only read; the mode's watch is for tasks outside.
-    let allowed = ["actors/src/supervision/slot.rs", "actors/src/mode/handle.rs", "actors/src/system.rs"];
+    // The end of the tree wakes waiters who only read; the mode's watch is for tasks outside.
+    let allowed = ["actors/src/mode/handle.rs", "actors/src/system.rs"];
     forbid(&shipped(&["actors/src"]), &["watch::channel"], &allowed, "a watch wakes in random order");
 }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     decision::Role,
     policy::{Restart, Shutdown},
-    slot::{Handle, Occupied, Slot, SlotState, slot},
+    slot::{Handle, Slot, SlotState, slot},
     tree::Node,
 };
 use crate::{
@@ -278,7 +278,7 @@ where
             let (actor, task) = spawned.map_err(|error| {
                 exit.get().cloned().unwrap_or_else(|| Exit::Failed(format!("start: {error}")))
             })?;
-            self.slot.0.send_replace(Occupied { state: SlotState::Up, address: Some(actor.clone()) });
+            self.slot.occupy(actor.clone());
             let (cell, reason) = (actor.get_cell(), exit.clone());
             let stop = Box::new(move || drop(actor.cast(Envelope::Shutdown)));
             let over = over.drop_guard();

@@ -6,13 +6,15 @@
 //! lanes: a message takes one before it is sent and returns it when it was handled, or lost with its actor.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use ractor::ActorRef;
 use serde::Serialize;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::shell::{Envelope, Expiry};
 
@@ -41,23 +43,27 @@ pub enum SlotState {
     Down,
 }
 
-pub(crate) struct Occupied<M: Send + 'static> {
-    pub(crate) state: SlotState,
-    pub(crate) address: Option<ActorRef<Envelope<M>>>,
+struct Occupied<M: Send + 'static> {
+    state: SlotState,
+    address: Option<ActorRef<Envelope<M>>>,
 }
 
-/// The supervisor's end: where it publishes who lives at this address.
-pub(crate) struct Slot<M: Send + 'static>(pub(crate) watch::Sender<Occupied<M>>);
-
-/// The senders' end of a [`Slot`]: it works across all lives of the actor.
-pub struct Handle<M: Send + 'static> {
-    occupied: watch::Receiver<Occupied<M>>,
+/// What both ends share. Those who wait are woken in the order in which they came.
+struct Shared<M: Send + 'static> {
+    occupied: ArcSwap<Occupied<M>>,
+    changed: Notify,
     lanes: Arc<Semaphore>,
 }
 
+/// The supervisor's end: where it publishes who lives at this address.
+pub(crate) struct Slot<M: Send + 'static>(Arc<Shared<M>>);
+
+/// The senders' end of a [`Slot`]: it works across all lives of the actor.
+pub struct Handle<M: Send + 'static>(Arc<Shared<M>>);
+
 impl<M: Send + 'static> Clone for Handle<M> {
     fn clone(&self) -> Self {
-        Self { occupied: self.occupied.clone(), lanes: self.lanes.clone() }
+        Self(self.0.clone())
     }
 }
 
@@ -126,16 +132,30 @@ impl<T> Reply<T> {
 }
 
 pub(crate) fn slot<M: Send + 'static>() -> (Slot<M>, Handle<M>) {
-    let (sender, occupied) = watch::channel(Occupied { state: SlotState::Starting, address: None });
-    (Slot(sender), Handle { occupied, lanes: Arc::new(Semaphore::new(LANES)) })
+    let occupied = ArcSwap::from_pointee(Occupied { state: SlotState::Starting, address: None });
+    let (changed, lanes) = (Notify::new(), Arc::new(Semaphore::new(LANES)));
+    let shared = Arc::new(Shared { occupied, changed, lanes });
+    (Slot(shared.clone()), Handle(shared))
 }
 
 impl<M: Send + 'static> Slot<M> {
+    pub(crate) fn occupy(&self, address: ActorRef<Envelope<M>>) {
+        self.put(SlotState::Up, Some(address));
+    }
+
     pub(crate) fn publish(&self, state: SlotState) {
-        self.0.send_modify(|occupied| {
-            occupied.state = state;
-            occupied.address = None;
-        });
+        self.put(state, None);
+    }
+
+    fn put(&self, state: SlotState, address: Option<ActorRef<Envelope<M>>>) {
+        self.0.occupied.store(Arc::new(Occupied { state, address }));
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl<M: Send + 'static> Drop for Slot<M> {
+    fn drop(&mut self) {
+        self.publish(SlotState::Down);
     }
 }
 
@@ -146,10 +166,10 @@ impl<M: Send + 'static> Handle<M> {
     }
 
     fn send(&self, msg: M, expiry: Option<Expiry>) -> Result<(), Undelivered<M>> {
-        let Ok(lane) = self.lanes.clone().try_acquire_owned() else {
+        let Ok(lane) = self.0.lanes.clone().try_acquire_owned() else {
             return Err(Undelivered { msg, reason: Obstacle::Overloaded });
         };
-        let occupied = self.occupied.borrow();
+        let occupied = self.0.occupied.load();
         let Some(address) = &occupied.address else {
             let down = occupied.state == SlotState::Down;
             return Err(Undelivered { msg, reason: if down { Obstacle::Down } else { Obstacle::NotUp } });
@@ -193,43 +213,47 @@ impl<M: Send + 'static> Handle<M> {
         patience: Patience,
     ) -> Result<(), Obstacle> {
         loop {
-            let mut seen = self.occupied.clone();
-            seen.mark_unchanged();
+            let mut changed = pin!(self.0.changed.notified());
+            changed.as_mut().enable();
             let expiry = Expiry { at, caller: Arc::downgrade(caller) };
             let Err(undelivered) = self.send(msg, Some(expiry)) else { return Ok(()) };
             if patience == Patience::FailFast || undelivered.reason == Obstacle::Down {
                 return Err(undelivered.reason);
             }
             msg = undelivered.msg;
-            let possible = match undelivered.reason {
-                Obstacle::Overloaded => self.lanes.acquire().await.is_ok(),
-                Obstacle::NotUp | Obstacle::Down => seen.changed().await.is_ok(),
-            };
-            if !possible {
-                return Err(Obstacle::Down);
+            match undelivered.reason {
+                Obstacle::Overloaded => drop(self.0.lanes.acquire().await),
+                Obstacle::NotUp | Obstacle::Down => changed.await,
             }
         }
     }
 
     /// What its supervisor says of it.
     pub fn state(&self) -> SlotState {
-        self.occupied.borrow().state.clone()
+        self.0.occupied.load().state.clone()
     }
 
     /// Waits until a life is up, or none will be any more; tells which.
-    pub async fn up(&mut self) -> bool {
-        let seen = self.occupied.wait_for(|o| matches!(o.state, SlotState::Up | SlotState::Down)).await;
-        seen.is_ok_and(|o| o.state == SlotState::Up)
+    pub async fn up(&self) -> bool {
+        loop {
+            let mut changed = pin!(self.0.changed.notified());
+            changed.as_mut().enable();
+            match self.state() {
+                SlotState::Up => return true,
+                SlotState::Down => return false,
+                _ => changed.await,
+            }
+        }
     }
 
     /// How many messages wait or are being handled.
     pub fn waiting(&self) -> usize {
-        LANES - self.lanes.available_permits()
+        LANES - self.0.lanes.available_permits()
     }
 
     /// Rehearses a bug: the actor panics on its next message. For supervision scenarios and tests.
     pub fn crash(&self) {
-        if let Some(address) = &self.occupied.borrow().address {
+        if let Some(address) = &self.0.occupied.load().address {
             let _ = address.cast(Envelope::Crash);
         }
     }

@@ -72,7 +72,8 @@ pub struct Supervisor {
     kids: BTreeMap<Id, Kid>,
     sweep: Option<Timer>,
     last_exit: Option<String>,
-    gave_up: bool,
+    /// Why it gave up, if it did.
+    gave_up: Option<Arc<str>>,
 }
 
 impl Supervisor {
@@ -103,7 +104,7 @@ impl Supervisor {
             kids: BTreeMap::new(),
             sweep: None,
             last_exit: None,
-            gave_up: false,
+            gave_up: None,
         });
         // It starts and stops when all its children have: they bring their own limits.
         let spec = spec.shutdown(Shutdown::Infinity).start_within(Duration::from_secs(120));
@@ -289,13 +290,13 @@ impl Supervisor {
     /// giving up, it is the parent's to say whether it is for good, and the trouble that led to it stays.
     fn say_down(&mut self, child: Id, cx: &Cx<ChildNews>) {
         let Some(kid) = self.kids.get_mut(&child) else { return };
-        kid.spec.publish(if self.gave_up { SlotState::ShuttingDown } else { SlotState::Down });
+        kid.spec.publish(if self.gave_up.is_some() { SlotState::ShuttingDown } else { SlotState::Down });
         match kid.last_exit.as_ref().filter(|_| !self.decision.is_closing() && !kid.is_expected_down()) {
             Some(exit) if !matches!(exit, Exit::Normal | Exit::Skipped) => {
                 let text = format!("{} {exit}; it is not started again", kid.spec.path());
                 kid.spec.report(Health::Degraded, &text);
             }
-            _ if self.gave_up => {}
+            _ if self.gave_up.is_some() => {}
             _ => kid.spec.report(Health::Ok, ""),
         }
         kid.answer(false, None);
@@ -322,15 +323,14 @@ impl Supervisor {
         tracing::error!(supervisor = %self.path, %reason, "gave up: too many restarts");
         let text = format!("{} gave up after too many restarts; last: {reason}", self.path);
         self.kids.get(&child).into_iter().for_each(|kid| kid.spec.report(Health::Failed, &text));
+        self.gave_up = Some(reason.clone());
         cx.commons().events.publish(EventKind::SupervisorGaveUp { actor: self.path.clone(), reason });
-        self.gave_up = true;
     }
 
     /// Ends by itself when asked to, and as a failure after giving up: then the parent decides.
     fn finish(&self, cx: &Cx<ChildNews>) -> Result<(), Failure> {
-        if self.gave_up {
-            let last = self.last_exit.as_deref().unwrap_or("stopped");
-            return Err(Failure(format!("gave up after too many restarts; last: {last}")));
+        if let Some(reason) = &self.gave_up {
+            return Err(Failure(format!("gave up after too many restarts; last: {reason}")));
         }
         cx.stop();
         Ok(())

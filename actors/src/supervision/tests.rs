@@ -387,7 +387,7 @@ async fn a_dropped_system_leaves_no_task_behind() {
     drop(workers.tree); // B18
     settle().await;
     assert_eq!(metrics.num_alive_tasks(), before);
-    assert_eq!(workers.handles[0].tell(Order::Count).unwrap_err().reason, Obstacle::NotUp);
+    assert_eq!(workers.handles[0].tell(Order::Count).unwrap_err().reason, Obstacle::Down);
 }
 
 async fn asked(handle: &Handle<Order>, after: Duration, patience: Patience) -> Result<u64, CallError> {
