@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! the only provider answers: NORMAL
-//! it goes out of service: EMERGENCY: provider alpha is out: 5 failures in a row, the last one connect; it is probed until it answers
+//! it goes out of service: EMERGENCY: provider alpha is out: 5 failures in a row, the last one connect; one call at a time tries it again
 //! it comes back: NORMAL
 //! the actor heard: NORMAL, EMERGENCY, NORMAL
 //! the stream heard: NORMAL, EMERGENCY, NORMAL

@@ -315,7 +315,7 @@ async fn open_state(
     });
     opening.await.unwrap_or_else(|_| {
         let problem = "opening it panicked: report this as a bug".into();
-        Err(StoreError { place: "data_dir".into(), problem })
+        Err(StoreError { place: "data_dir".into(), problem, in_use: false })
     })
 }
 

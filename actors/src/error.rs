@@ -275,7 +275,8 @@ pub struct CallError {
     pub attempts: Vec<AttemptReport>,
     /// How long until a new call has a chance, where that is known.
     pub retry_after: Option<Duration>,
-    /// The provider's own answer, when exactly one provider was asked and it answered with an error.
+    /// The provider's own answer, when exactly one was asked and it answered with an error, or when its answer
+    /// is a verdict on the request.
     pub upstream: Option<Box<ProviderError>>,
 }
 
@@ -288,6 +289,9 @@ impl CallError {
     /// The status this call ends with: the common one when every asked provider gave the same, otherwise
     /// what the deciding kind stands for.
     pub fn status(&self) -> u16 {
+        if let Some(status) = self.upstream.as_ref().and_then(|upstream| upstream.status) {
+            return status;
+        }
         let mut asked = self.attempts.iter().filter(|a| !a.kind.is_refusal()).map(|a| a.status);
         match asked.next() {
             Some(Some(first)) if asked.all(|status| status == Some(first)) => first,

@@ -159,6 +159,11 @@ impl EventLog {
         self.0.boot
     }
 
+    /// The number of the last event; 0 before the first.
+    pub fn newest(&self) -> u64 {
+        self.history().back().map_or(0, |last| last.seq)
+    }
+
     /// The events kept, oldest first.
     pub fn recent(&self) -> Vec<Arc<Event>> {
         self.history().iter().cloned().collect()

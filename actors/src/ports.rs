@@ -57,6 +57,8 @@ pub struct StoreError {
     pub place: String,
     /// What happened, and what to do next.
     pub problem: String,
+    /// Is it only in use by another process, and may be free in a moment?
+    pub in_use: bool,
 }
 
 /// The small facts that one boot leaves to the next.

@@ -66,7 +66,8 @@ pub async fn run(args: MockProviderArgs, shutdown: impl Future) -> io::Result<()
     let server = Scripted::start(args.listen, args.script())
         .await
         .map_err(|e| io::Error::new(e.kind(), format!("cannot listen on {}: {e}", args.listen)))?;
-    introduce(&mut io::stdout().lock(), &args, &server)?;
+    // Whoever started us may have closed our output; that is no reason to stop.
+    let _ = introduce(&mut io::stdout().lock(), &args, &server);
     shutdown.await;
     server.stop().await;
     Ok(())

@@ -17,7 +17,11 @@ use clap::{Parser, Subcommand};
 
 /// Keeps LLM applications answering while their providers fail.
 #[derive(Debug, Parser)]
-#[command(version, about, args_conflicts_with_subcommands = true)]
+#[command(
+    version,
+    about = "Keeps LLM applications answering while their providers fail.",
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -55,6 +59,7 @@ struct Stopped {
 
 impl Stopped {
     const FAILED: u8 = 1;
+    const USAGE: u8 = 2;
     const TEMPORARY: u8 = 75;
     const CONFIG: u8 = 78;
 
@@ -76,13 +81,21 @@ pub fn main() -> ExitCode {
             Some(Command::Serve(args)) => serve::run(args).await,
             Some(Command::MockProvider(args)) => {
                 let run = mock_provider::run(args, serve::asked_to_stop());
-                run.await.map_err(|error| Stopped::new(Stopped::FAILED, error))
+                run.await.map_err(|error| Stopped::new(exit_code(&error), error))
             }
         }
     });
     // Whatever still blocks a thread may not keep the process from ending.
     runtime.shutdown_background();
     done.map_or_else(|stopped| failed(&stopped), |()| ExitCode::SUCCESS)
+}
+
+fn exit_code(error: &io::Error) -> u8 {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Stopped::TEMPORARY,
+        io::ErrorKind::InvalidInput => Stopped::USAGE,
+        _ => Stopped::FAILED,
+    }
 }
 
 fn failed(stopped: &Stopped) -> ExitCode {

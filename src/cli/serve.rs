@@ -60,12 +60,8 @@ fn limits(server: &ServerConfig) -> GatewayLimits {
 
 async fn bind(server: &ServerConfig) -> Result<TcpListener, Stopped> {
     TcpListener::bind(server.listen).await.map_err(|error| {
-        let code = match error.kind() {
-            io::ErrorKind::AddrInUse => Stopped::TEMPORARY,
-            _ => Stopped::FAILED,
-        };
         Stopped::new(
-            code,
+            super::exit_code(&error),
             format!("cannot listen on {}: {error}; choose another with --listen", server.listen),
         )
     })
@@ -73,7 +69,7 @@ async fn bind(server: &ServerConfig) -> Result<TcpListener, Stopped> {
 
 fn exit_code(error: &Error) -> u8 {
     match error {
-        Error::Store(_) => Stopped::TEMPORARY,
+        Error::Store(error) if error.in_use => Stopped::TEMPORARY,
         Error::Config(_) | Error::Provider { .. } => Stopped::CONFIG,
         _ => Stopped::FAILED,
     }
@@ -87,8 +83,14 @@ fn welcome(runtime: &Runtime, at: std::net::SocketAddr) -> String {
     let chains: String = chains.collect();
     let model = runtime.system().chains().next().map_or("chat", |chain| chain.name());
     let tree = runtime.tree().render();
+    let flaky = match runtime.system().provider("flaky") {
+        Some(_) => {
+            "  `flaky` fails 8 of 20 requests on purpose; OPENAI_API_KEY puts the real provider first\n"
+        }
+        None => "",
+    };
     format!(
-        "Mainstay {} on http://{at}, mode {}\n{chains}\n{tree}\n\
+        "Mainstay {} on http://{at}, mode {}; Ctrl-C ends it\n{chains}{flaky}\n{tree}\n\
          Try:    curl http://{at}/v1/chat/completions -H 'content-type: application/json' \
          -d '{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'\n\
          Status: http://{at}/status.json\n\

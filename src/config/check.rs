@@ -18,6 +18,7 @@ use super::{
     TargetConfig,
     section::{Section, Source, did_you_mean},
 };
+use crate::providers::openai;
 
 pub(super) const OPENAI: &str = "https://api.openai.com/v1";
 
@@ -91,7 +92,12 @@ fn log(mut section: Section<'_>, source: &mut Source<'_>) -> LogConfig {
             LogFormat::Text
         }
     };
+    let at = section.place_of("filter");
     let filter = section.text("filter", source).map_or(default.filter, Into::into);
+    #[cfg(feature = "server")]
+    if let Err(problem) = crate::telemetry::logs::filter(&filter) {
+        source.wrong(at, problem.to_string());
+    }
     section.finish(source);
     LogConfig { format, filter }
 }
@@ -121,35 +127,45 @@ fn kind(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Pro
     match section.text("kind", source) {
         Some("scripted") => ProviderKind::Scripted {
             fail_first: section.number("fail_first", 0..=1_000_000, 0, source) as u32,
-            of_every: section.number("of_every", 1..=1_000_000, 1, source) as u32,
+            of_every: section.number("of_every", 0..=1_000_000, 0, source) as u32,
         },
-        Some("openai") => openai(section, env, source),
+        Some("openai") => openai_kind(section, env, source),
         Some(other) => {
             source.wrong(at, format!("`kind` cannot be `{other}`{}", did_you_mean(other, &KINDS)));
-            openai(section, env, source)
+            openai_kind(section, env, source)
         }
         None => {
             source.wrong(at, "`kind` is missing: \"openai\" or \"scripted\"");
-            openai(section, env, source)
+            openai_kind(section, env, source)
         }
     }
 }
 
-fn openai(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> ProviderKind {
+fn openai_kind(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> ProviderKind {
     let at = section.place_of("base_url");
     let base_url = section.text("base_url", source).unwrap_or(OPENAI).to_string();
-    if !base_url.starts_with("https://") && !base_url.starts_with("http://") {
-        source.wrong(at, format!("`base_url` must be an address such as \"{OPENAI}\""));
+    let key = key(section, env, source);
+    if let Err(problem) = openai::endpoint(&base_url, key.is_some()) {
+        source.wrong(at, problem.to_string());
     }
+    ProviderKind::OpenAi { base_url, key }
+}
+
+fn key(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Option<SecretString> {
     let at = section.place_of("key_env");
-    let key = section.text("key_env", source).and_then(|variable| {
+    section.text("key_env", source).and_then(|variable| {
+        // What is no variable's name may be the key itself: it is not repeated.
+        let is_name = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+        if variable.is_empty() || !variable.bytes().all(is_name) {
+            source.wrong(at, "`key_env` must name an environment variable, such as \"OPENAI_API_KEY\"");
+            return None;
+        }
         let key = env(variable).filter(|key| !key.is_empty());
         if key.is_none() {
             source.wrong(at, format!("the environment variable `{variable}` is not set: put the key there"));
         }
         key.map(SecretString::from)
-    });
-    ProviderKind::OpenAi { base_url, key }
+    })
 }
 
 fn timeouts(section: &mut Section<'_>, source: &mut Source<'_>) -> Timeouts {

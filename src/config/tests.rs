@@ -88,6 +88,25 @@ targets = []
 }
 
 #[test]
+fn an_address_or_a_filter_that_cannot_be_used_is_told_with_its_place() {
+    let openai = "[provider.a]\nkind = \"openai\"\nkey_env = \"OPENAI_API_KEY\"\nbase_url = ";
+    for (url, says) in [
+        ("https://", "not a URL"),
+        ("ftp://h/v1", "must begin with"),
+        ("https://user:pw@h/v1", "no credentials"),
+        ("http://192.0.2.1/v1", "plain http"),
+    ] {
+        let told = problems(&format!("{openai}\"{url}\"\n")).join("\n");
+        assert!(told.starts_with("m.toml:4:12: ") && told.contains(says), "{url}: {told}");
+        assert!(!told.contains("pw"), "{told}");
+    }
+    let told = problems("[log]\nfilter = \"mainstay=loud\"\n").join("\n");
+    assert!(told.starts_with("m.toml:2:10: ") && told.contains("mainstay=loud"), "{told}");
+    let told = problems("[provider.a]\nkind = \"openai\"\nkey_env = \"sk-canary\"\n").join("\n");
+    assert!(told.starts_with("m.toml:3:11: `key_env` must name") && !told.contains("canary"), "{told}");
+}
+
+#[test]
 fn broken_toml_is_told_with_its_place() {
     assert!(problems("[server\n")[0].starts_with("m.toml:1:8: "), "{:?}", problems("[server\n"));
     assert!(problems("a = 1\na = 2\n")[0].starts_with("m.toml:2:1: "), "{:?}", problems("a = 1\na = 2\n"));

@@ -45,7 +45,7 @@ pub struct Limits {
     pub header: Duration,
     /// How long a client may refuse to take a piece of its answer.
     pub stall: Duration,
-    /// Largest header in bytes; a larger one is refused with 431.
+    /// How much of a header is read at once, in bytes; one of twice this size or more is refused with 431.
     pub header_bytes: usize,
 }
 

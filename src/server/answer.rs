@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -37,9 +37,12 @@ pub(super) struct RequestId(pub(super) Arc<str>);
 /// Turns away who should not be here, and gives every answer its headers (GW3).
 pub(super) async fn stamp(State(gateway): State<Gateway>, mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers()).unwrap_or_else(|| gateway.0.system.commons().new_id());
-    let foreign = !is_local(request.headers());
+    let checked = check_host(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = if foreign { foreign_site().into_response() } else { next.run(request).await };
+    let mut response = match checked {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
     let headers = response.headers_mut();
     put(headers, X_REQUEST_ID, &id);
     put(headers, REQUEST_ID, &id);
@@ -74,13 +77,23 @@ fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
 
 /// Clients are not authenticated, so the gateway serves this machine only: no page of another site may spend
 /// tokens through a visitor's browser, neither directly (`Origin`) nor under a borrowed name (`Host`).
+fn check_host(request: &Request) -> Result<(), Refusal> {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
+        let message = "A request needs exactly one Host header.";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_host", message));
+    }
+    let target = request.uri().authority().is_none_or(|target| is_loopback(target.as_str()));
+    if target && is_local(request.headers()) { Ok(()) } else { Err(foreign_site()) }
+}
+
 fn is_local(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).is_none_or(|host| host.to_str().is_ok_and(is_loopback));
     let origin = headers.get(header::ORIGIN).is_none_or(|origin| {
         let origin = origin.to_str().unwrap_or_default();
         origin.split_once("://").is_some_and(|(_, host)| is_loopback(host))
     });
-    host && origin && headers.get_all(header::HOST).iter().count() <= 1
+    host && origin
 }
 
 fn is_loopback(authority: &str) -> bool {

@@ -8,7 +8,7 @@ use std::{convert::Infallible, error::Error, time::Duration};
 use axum::{
     Extension,
     body::{Body, Bytes, HttpBody},
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -37,7 +37,7 @@ pub(super) async fn chat(
 ) -> Response {
     match understand(&gateway, id, body).await {
         Ok((chain, request)) if request.stream => streamed(&gateway, &chain, request).await,
-        Ok((chain, request)) => whole(&chain, request).await,
+        Ok((chain, request)) => whole(&gateway, &chain, request).await,
         Err(refusal) => refusal.into_response(),
     }
 }
@@ -88,8 +88,12 @@ fn unknown_model(gateway: &Gateway, model: &str) -> Refusal {
     Refusal { param: Some("model"), ..Refusal::new(StatusCode::NOT_FOUND, "model_not_found", message) }
 }
 
-async fn whole(chain: &Chain, request: mainstay_actors::call::Request) -> Response {
-    match chain.call(request).await {
+async fn whole(gateway: &Gateway, chain: &Chain, request: mainstay_actors::call::Request) -> Response {
+    let Some(answer) = gateway.0.cut.run_until_cancelled(chain.call(request)).await else {
+        let message = "This gateway is shutting down: send the request to another one, or again in a moment.";
+        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message).into_response();
+    };
+    match answer {
         Ok(reply) => {
             let mut response = answer::with_type(StatusCode::OK, Body::from(reply.body));
             answer::credit(&mut response, &reply.story);
@@ -150,7 +154,12 @@ pub(super) async fn models(State(gateway): State<Gateway>) -> Response {
     answer::json_response(StatusCode::OK, &json!({ "object": "list", "data": data }))
 }
 
-pub(super) async fn model(State(gateway): State<Gateway>, Path(id): Path<String>) -> Response {
+pub(super) async fn model(
+    State(gateway): State<Gateway>,
+    id: Result<Path<String>, PathRejection>,
+) -> Response {
+    // What is not even text is no chain's name either.
+    let id = id.map_or_else(|_| "?".into(), |Path(id)| id);
     match gateway.0.system.chain(&id) {
         Some(chain) => answer::json_response(StatusCode::OK, &described(&gateway, chain)),
         None => unknown_model(&gateway, &id).into_response(),

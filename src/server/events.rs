@@ -45,7 +45,8 @@ struct Reader {
 impl Reader {
     fn new(gateway: Gateway, last: Option<&str>, place: OwnedSemaphorePermit) -> Self {
         let events = gateway.0.system.events();
-        let seen = last.and_then(number).filter(|(boot, _)| *boot == events.boot());
+        let seen =
+            last.and_then(number).filter(|(boot, seq)| *boot == events.boot() && *seq <= events.newest());
         let feed: Feed = match seen {
             Some((_, seq)) => Box::pin(events.since(seq)),
             None => Box::pin(events.follow()),

@@ -6,6 +6,7 @@
 
 use std::{
     fs, io,
+    panic::catch_unwind,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -19,6 +20,7 @@ const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
 /// The form of what is kept; a newer one was written by a newer Mainstay.
 const SCHEMA: u64 = 1;
 const SCHEMA_KEY: &str = "schema";
+const IN_USE: &str = "is in use by another process";
 
 /// Facts that outlive the process.
 pub struct RedbState {
@@ -105,7 +107,13 @@ fn write(database: &Database, key: &str, value: &[u8]) -> Result<(), redb::Error
     Ok(())
 }
 
+/// redb panics over some damages; what it stumbles over cannot be read.
 fn open(path: &Path) -> Result<Database, Trouble> {
+    let opened = catch_unwind(|| open_or_panic(path));
+    opened.unwrap_or_else(|_| Err(Trouble::Unreadable("it is damaged: opening it panicked".into())))
+}
+
+fn open_or_panic(path: &Path) -> Result<Database, Trouble> {
     let database = Database::create(path).map_err(trouble)?;
     // Makes the table, so that reading never finds it missing.
     let write = database.begin_write().map_err(|error| Trouble::Other(error.to_string()))?;
@@ -133,10 +141,9 @@ fn check_schema(database: &Database) -> Result<(), Trouble> {
 
 fn trouble(error: DatabaseError) -> Trouble {
     match &error {
-        DatabaseError::DatabaseAlreadyOpen => Trouble::Other(
-            "is in use by another process: stop that one, or choose another data directory (--data-dir)"
-                .into(),
-        ),
+        DatabaseError::DatabaseAlreadyOpen => {
+            Trouble::Other(format!("{IN_USE}: stop that one, or choose another data directory (--data-dir)"))
+        }
         DatabaseError::UpgradeRequired(_)
         | DatabaseError::RepairAborted
         | DatabaseError::Storage(StorageError::Corrupted(_)) => Trouble::Unreadable(error.to_string()),
@@ -168,7 +175,9 @@ fn make_dir(dir: &Path) -> io::Result<()> {
 }
 
 fn failed(path: &Path, problem: impl ToString) -> StoreError {
-    StoreError { place: path.display().to_string(), problem: problem.to_string() }
+    let place = format!("data directory, {}", path.display());
+    let problem = problem.to_string();
+    StoreError { place, in_use: problem.starts_with(IN_USE), problem }
 }
 
 impl Trouble {
@@ -250,6 +259,18 @@ mod tests {
         fs::write(dir.file(), &bytes[..bytes.len() / 3]).unwrap();
         let opened = dir.open().unwrap_or_else(|error| panic!("{error}"));
         assert!(opened.set_aside.is_some());
+    }
+
+    #[test]
+    fn a_file_whose_inside_is_gone_is_set_aside_too() {
+        let dir = Dir::new("inside");
+        dir.open().unwrap().state.save("boot", b"7").unwrap();
+        let mut bytes = fs::read(dir.file()).unwrap();
+        bytes[4096..].fill(0);
+        fs::write(dir.file(), &bytes).unwrap();
+        let opened = dir.open().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(fs::read(opened.set_aside.unwrap()).unwrap().len(), bytes.len());
+        opened.state.save("boot", b"1").unwrap();
     }
 
     #[test]

@@ -25,8 +25,7 @@ pub enum LogError {
 
 /// Installs the subscriber of this process. Lines are written until the guard is dropped.
 pub fn init(config: &LogConfig) -> Result<WorkerGuard, LogError> {
-    let filter = EnvFilter::builder().parse(&config.filter);
-    let filter = filter.map_err(|error| LogError::Filter(config.filter.clone(), error.to_string()))?;
+    let filter = filter(&config.filter)?;
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING).finish(io::stderr());
     let lines = fmt::layer().with_writer(writer);
@@ -36,6 +35,12 @@ pub fn init(config: &LogConfig) -> Result<WorkerGuard, LogError> {
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };
     installed.map(|()| guard).map_err(|error| LogError::Taken(error.to_string()))
+}
+
+/// Reads a filter; says what is wrong with one that is none.
+pub(crate) fn filter(text: &str) -> Result<EnvFilter, LogError> {
+    let read = EnvFilter::builder().parse(text);
+    read.map_err(|error| LogError::Filter(text.into(), error.to_string()))
 }
 
 fn is_terminal() -> bool {

@@ -46,6 +46,11 @@ fn describe() {
         count,
         "Outcomes that a provider's actor did not hear of, because it was down or overloaded"
     );
+    describe_counter!(
+        "mainstay_streams_interrupted_total",
+        count,
+        "Streams that broke off after their first content, by provider; their calls count as `ok`"
+    );
     describe_gauge!("mainstay_breaker_state", count, "1 for the state that a provider's circuit is in");
     describe_counter!("mainstay_breaker_transitions_total", count, "Changes of a provider's circuit");
     describe_gauge!("mainstay_mode", count, "1 for the mode that the system is in");

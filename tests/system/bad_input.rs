@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{World, answered};
 use mainstay::server::GatewayLimits;
@@ -74,6 +75,33 @@ async fn another_sites_page_cannot_spend_tokens_through_a_visitors_browser() {
     assert_eq!(answered(post().header("host", "evil.example")).await.status, 403);
     assert_eq!(answered(post().header("origin", "http://localhost:3000")).await.status, 200);
     assert_eq!(world.a.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_request_needs_exactly_one_host_and_names_no_other_in_its_target() {
+    let world = World::new().await;
+    let cases = [
+        ("GET /livez HTTP/1.1\r\n", "400"),
+        ("GET /livez HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n", "400"),
+        ("GET http://evil.example/livez HTTP/1.1\r\nhost: localhost\r\n", "403"),
+        ("GET http://localhost/livez HTTP/1.1\r\nhost: localhost\r\n", "200"),
+    ];
+    for (head, status) in cases {
+        let address = world.url.trim_start_matches("http://");
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answer}"); // GW6
+        assert!(answer.contains("x-request-id: "), "{head}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_model_s_name_that_is_no_text_is_unknown_like_any_other() {
+    let world = World::new().await;
+    let answer = world.get("/v1/models/%ff").await;
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &"model_not_found".into()));
 }
 
 #[tokio::test]

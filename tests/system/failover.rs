@@ -175,6 +175,18 @@ async fn a_request_that_is_wrong_is_asked_once_and_counts_against_nobody() {
 }
 
 #[tokio::test]
+async fn a_verdict_on_the_request_stands_whoever_else_is_out() {
+    let world = World::new().await;
+    world.break_a(Fault::status(503)).await;
+    world.b.set_default_fault(Some(Fault::status(422)));
+    let answer = world.ask("hi").await;
+    assert_eq!((answer.status, answer.header("x-mainstay-provider")), (422, "b")); // PC4, GW4
+    let error = &answer.json()["error"];
+    assert!(error["message"].as_str().unwrap().starts_with("The scripted provider"), "its own body: {error}");
+    assert!(!answer.headers.contains_key("retry-after"), "waiting does not help");
+}
+
+#[tokio::test]
 async fn a_caller_that_leaves_takes_the_upstream_call_along_and_counts_against_nobody() {
     let world = World::new().await;
     world.a.set_default_fault(Some(Fault::Hang));

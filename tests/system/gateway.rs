@@ -120,9 +120,12 @@ async fn a_shutdown_lets_running_requests_finish_and_ends_a_stream_that_does_not
     world.a.set_default_fault(Some(Fault::HangAfter(3)));
     let endless = ask(true);
     until("the stream hangs", async || world.a.counts().in_progress == 1).await;
+    world.a.set_default_fault(Some(Fault::Hang));
+    let too_late = ask(false);
+    until("a has both", async || world.a.counts().in_progress == 2).await;
     world.a.set_default_fault(Some(Fault::Slow(Duration::from_millis(150))));
     let finishing = ask(false);
-    until("a has both", async || world.a.counts().in_progress == 2).await;
+    until("a has all", async || world.a.counts().in_progress == 3).await;
     let events = tokio::spawn(answered(world.request(Method::GET, "/events")));
     let mut dawdling = tokio::net::TcpStream::connect(world.url.trim_start_matches("http://")).await.unwrap();
     dawdling.write_all(b"GET /li").await.unwrap();
@@ -132,6 +135,8 @@ async fn a_shutdown_lets_running_requests_finish_and_ends_a_stream_that_does_not
     let report = runtime.shutdown(Duration::from_secs(10)).await;
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(finishing.await.unwrap().said(), "Echo from a: hi");
+    let too_late = too_late.await.unwrap();
+    assert_eq!((too_late.status, &too_late.json()["error"]["code"]), (503, &"shutting_down".into()));
     let endless = endless.await.unwrap();
     assert_eq!(endless.streamed(), "Echo from ");
     assert!(endless.events().last().unwrap().contains("shutting down"), "{endless:?}");

@@ -17,7 +17,7 @@ use std::{
 use metrics::Counter;
 
 use crate::{
-    call::{Reply, Request, Story},
+    call::{FullReply, Reply, Request, Story},
     commons::Commons,
     error::{AttemptReport, CallError, ErrorKind, ProviderError},
     provider::{ProviderDesk, desk::Refusal},
@@ -66,7 +66,9 @@ impl Chain {
     pub async fn call(&self, request: Request) -> Result<Reply, CallError> {
         let (answer, story) = self.answer(&Request { stream: false, ..request }).await?;
         match answer {
-            Answer::Full(full) => Ok(Reply { body: full.body, story }),
+            Answer::Full(FullReply { body, request_id }) => {
+                Ok(Reply { body, story: Story { upstream_request_id: request_id, ..story } })
+            }
             Answer::Stream(_) => Err(self.lost(story)),
         }
     }
@@ -178,7 +180,7 @@ impl<'a> Journey<'a> {
             upstream_request_id: error.request_id.clone(),
         };
         if !error.kind.is_refusal() {
-            tracing::warn!(request_id = %self.id, chain = %self.chain.name, attempt = %report, "attempt failed");
+            self.log(&report);
             self.last = Some(error);
         }
         self.failed.push(report);
@@ -200,9 +202,24 @@ impl<'a> Journey<'a> {
         let kind = self.last.as_ref().map(|e| e.kind).or(self.failed.last().map(|a| a.kind));
         let kind = kind.unwrap_or(ErrorKind::CircuitOpen);
         calls_total(&self.chain.name, kind.code()).increment(1);
-        let retry_after = self.failed.iter().filter_map(|a| a.retry_after).min();
-        let upstream = self.last.filter(|_| self.failed.len() == 1).map(Box::new);
+        tracing::warn!(request_id = %self.id, chain = %self.chain.name, %kind, "nobody answered the call");
+        // A verdict on the request itself stands, whoever else failed before; waiting does not change it.
+        let decided = !kind.class().fall_over;
+        let asked = self.failed.iter().filter(|a| !a.kind.is_refusal()).count();
+        let retry_after = self.failed.iter().filter(|_| !decided).filter_map(|a| a.retry_after).min();
+        let upstream = self.last.filter(|_| decided || asked == 1).map(Box::new);
         CallError { kind, attempts: self.failed, retry_after, upstream }
+    }
+
+    /// A provider's message may quote the prompt: it is for the caller, and for those who ask for it.
+    fn log(&self, failed: &AttemptReport) {
+        let AttemptReport { provider, model, kind, status, latency_ms, message, .. } = failed;
+        let upstream_request_id = failed.upstream_request_id.as_deref();
+        tracing::warn!(
+            request_id = %self.id, chain = %self.chain.name, %provider, %model, %kind, status, latency_ms,
+            upstream_request_id, "attempt failed"
+        );
+        tracing::debug!(request_id = %self.id, message, "its message");
     }
 }
 

@@ -37,7 +37,8 @@ pub struct ReplyStream {
 }
 
 impl ReplyStream {
-    pub(super) fn new(frames: AnswerStream, mut story: Story) -> Self {
+    pub(super) fn new(mut frames: AnswerStream, mut story: Story) -> Self {
+        frames.id = story.id.clone();
         story.upstream_request_id.clone_from(&frames.request_id);
         Self { story, frames }
     }
@@ -60,6 +61,8 @@ pub(super) struct AnswerStream {
     frames: FrameStream,
     request_id: Option<String>,
     prelude: VecDeque<Frame>,
+    /// The call's id, for the log.
+    id: Arc<str>,
     /// None once the attempt's end is told.
     permit: Option<Permit>,
     provider: Arc<str>,
@@ -87,6 +90,7 @@ impl AnswerStream {
             frames,
             request_id,
             prelude,
+            id: "".into(),
             permit,
             provider,
             limits,
@@ -171,7 +175,10 @@ impl AnswerStream {
         Poll::Ready(Some(match read {
             Ok(frame) => Ok(self.hand_over(frame)),
             Err(error) => {
-                let (provider, delivered) = (self.provider.clone(), self.delivered);
+                let (provider, delivered, kind) = (self.provider.clone(), self.delivered, error.kind);
+                tracing::warn!(request_id = %self.id, %provider, %kind, delivered, "a stream broke off");
+                metrics::counter!("mainstay_streams_interrupted_total", "provider" => provider.to_string())
+                    .increment(1);
                 Err(Interrupted { provider, delivered, error: self.give_up(error) })
             }
         }))

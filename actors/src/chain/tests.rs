@@ -90,6 +90,9 @@ async fn the_final_error_lists_every_attempt_in_order() {
     let places = ["1. a/m: server_error", "2. b/m: total_timeout", "3. c/m: panicked", "Next: "];
     assert!(places.map(|part| text.find(part).unwrap()).is_sorted(), "{text}");
     assert_eq!(error.attempts_made(), 3);
+    world.fakes[0].set(Act::Answer);
+    let story = world.chat().call(request()).await.unwrap().story;
+    assert_eq!(story.upstream_request_id.as_deref(), Some("fake"));
 }
 
 #[tokio::test(start_paused = true)]

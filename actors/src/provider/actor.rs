@@ -196,7 +196,8 @@ impl ProviderActor {
         }
         let last = self.memory.last_failure.map_or("unknown", ErrorKind::code);
         let (name, failures) = (&self.desk.name, self.memory.breaker.failures());
-        format!("provider {name} is out: {failures} failures in a row, the last one {last}; it is probed until it answers")
+        let plural = if failures == 1 { "" } else { "s" };
+        format!("provider {name} is out: {failures} failure{plural} in a row, the last one {last}; one call at a time tries it again")
             .into()
     }
 

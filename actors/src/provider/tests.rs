@@ -157,8 +157,7 @@ async fn the_mode_tells_who_is_out_why_and_until_when() {
     assert_eq!(told.mode, Mode::Degraded);
     let reason = &told.reasons[0];
     assert_eq!((&*reason.component, reason.cause), ("provider/a", "circuit"));
-    let text =
-        "provider a is out: 2 failures in a row, the last one server_error; it is probed until it answers";
+    let text = "provider a is out: 2 failures in a row, the last one server_error; one call at a time tries it again";
     assert_eq!(&*reason.text, text);
     assert_eq!(reason.expected_until_unix_ms.unwrap() - reason.since_unix_ms, 5000);
     world.fakes[0].set(Act::Answer);

@@ -44,12 +44,7 @@ impl OpenAi {
     ///
     /// A key is never sent unencrypted to another machine: with one, `http` goes to loopback addresses only.
     pub fn new(http: Client, base_url: &str, key: Option<SecretString>) -> Result<Self, BadProvider> {
-        let url = endpoint(base_url)?;
-        if key.is_some() && url.scheme() == "http" && !is_loopback(&url) {
-            return Err(BadProvider::new(
-                "base_url: an API key must not be sent over plain http to another machine; use https",
-            ));
-        }
+        let url = endpoint(base_url, key.is_some())?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -146,7 +141,8 @@ impl fmt::Debug for OpenAi {
     }
 }
 
-fn endpoint(base_url: &str) -> Result<Url, BadProvider> {
+/// Where chats are sent to; says what is wrong with a `base_url` that cannot be used.
+pub(crate) fn endpoint(base_url: &str, with_key: bool) -> Result<Url, BadProvider> {
     let mut url =
         Url::parse(base_url).map_err(|e| BadProvider::new(format!("base_url is not a URL: {e}")))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -160,6 +156,11 @@ fn endpoint(base_url: &str) -> Result<Url, BadProvider> {
     {
         return Err(BadProvider::new(
             "base_url must hold no credentials, query or fragment; set the key apart",
+        ));
+    }
+    if with_key && url.scheme() == "http" && !is_loopback(&url) {
+        return Err(BadProvider::new(
+            "base_url: an API key must not be sent over plain http to another machine; use https",
         ));
     }
     let path = format!("{}/chat/completions", url.path().trim_end_matches('/'));

@@ -16,6 +16,7 @@ mod tests;
 mod wire;
 
 pub use client::OpenAi;
+pub(crate) use client::endpoint;
 pub use read::{delta_of, text_of};
 pub use refusal::BadRequest;
 pub use request::{ChatRequest, completion, read, with_model};
