@@ -66,6 +66,11 @@ pub enum EventKind {
         /// Whose crash was one too many, and why it crashed.
         reason: Arc<str>,
     },
+    /// An actor crashed again and again with what its lives had left to each other: its next one begins anew.
+    VaultReset {
+        /// Its place in the tree.
+        actor: Arc<str>,
+    },
     /// A provider's circuit changed.
     CircuitChanged {
         /// The provider.
@@ -101,6 +106,7 @@ impl fmt::Display for EventKind {
             }
             Self::ActorStopped { actor } => write!(f, "{actor} stopped"),
             Self::SupervisorGaveUp { actor, reason } => write!(f, "{actor} gave up: {reason}"),
+            Self::VaultReset { actor } => write!(f, "{actor} begins anew, without what it had learnt"),
             Self::CircuitChanged { provider, from, to, .. } => {
                 write!(f, "circuit of {provider}: {from} -> {to}")
             }

@@ -204,6 +204,10 @@ impl<B> Default for Shell<B> {
     }
 }
 
+#[cfg(feature = "ractor-cluster")]
+impl<M: Send + 'static> ractor::Message for Envelope<M> {}
+
+#[cfg_attr(feature = "ractor-async-trait", ractor::async_trait)]
 impl<B: Behavior> Actor for Shell<B> {
     type Msg = Envelope<B::Msg>;
     type State = Life<B>;

@@ -3,7 +3,7 @@
 //! The circuit it leaves to its next life stands in the vault. Calls are not made here.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use crate::{
     mode::board::{Concern, Health, Reporter},
     ports::Provider,
     shell::{Behavior, Cx, Failure, Start},
-    supervision::{ChildSpec, slot::slot, tree::Node},
+    supervision::{ChildSpec, Legacy, Vault, slot::slot, tree::Node},
 };
 
 /// When a probe that has no timeout is given up for lost.
@@ -45,7 +45,7 @@ pub struct Outcome {
 /// The actor.
 pub struct ProviderActor {
     desk: Arc<ProviderDesk>,
-    vault: Vault,
+    vault: Vault<Memory>,
     memory: Memory,
     circuit: Arc<Reporter>,
     chance: fastrand::Rng,
@@ -61,7 +61,12 @@ struct Memory {
     last_failure: Option<ErrorKind>,
 }
 
-type Vault = Arc<Mutex<Memory>>;
+impl Legacy for Memory {
+    /// A closed circuit; permits that are out belong to an earlier generation.
+    fn afresh(&self) -> Self {
+        Self { breaker: self.breaker.afresh(), last_failure: None }
+    }
+}
 
 impl ProviderActor {
     /// A provider's place in the tree, and its desk.
@@ -72,23 +77,32 @@ impl ProviderActor {
         commons: &Commons,
     ) -> (ChildSpec, Arc<ProviderDesk>) {
         let (slot, actor) = slot();
+        let place: Arc<str> = format!("root/providers/{name}").into();
+        let node = Node::worker(place.clone());
         let memory = Memory { breaker: Breaker::new(policy.breaker.unwrap_or_default()), last_failure: None };
         let first = view(&memory.breaker, "".into());
         let desk = ProviderDesk::new(name.into(), provider, policy, first, actor, commons.clock.clone());
         let desk = Arc::new(desk);
         let component: Arc<str> = format!("provider/{name}").into();
         let circuit = Arc::new(commons.health.reporter(&component, "circuit", Concern::OneOf("providers")));
-        let (vault, commons, seat) = (Arc::new(Mutex::new(memory)), commons.clone(), desk.clone());
-        let make = move |incarnation| Self {
-            desk: seat.clone(),
-            vault: vault.clone(),
-            memory: vault.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            circuit: circuit.clone(),
-            chance: commons.chance(&format!("{component}#{incarnation}")),
-            timer: None,
-            probe_seen: false,
+        let (vault, commons, seat) = (Vault::new(memory), commons.clone(), desk.clone());
+        let make = move |incarnation| {
+            let (memory, afresh) = vault.open(commons.now());
+            if afresh {
+                tracing::warn!(provider = %seat.name, "its actor crashed again and again: its circuit begins anew");
+                commons.events.publish(EventKind::VaultReset { actor: place.clone() });
+            }
+            Self {
+                desk: seat.clone(),
+                vault: vault.clone(),
+                memory,
+                circuit: circuit.clone(),
+                chance: commons.chance(&format!("{component}#{incarnation}")),
+                timer: None,
+                probe_seen: false,
+            }
         };
-        (ChildSpec::at(slot, Node::worker(format!("root/providers/{name}").into()), None, make), desk)
+        (ChildSpec::at(slot, node, None, make), desk)
     }
 
     fn heard(&mut self, outcome: Outcome, cx: &Cx<ProviderNews>) {
@@ -202,7 +216,7 @@ impl ProviderActor {
     }
 
     fn leave(&self) {
-        *self.vault.lock().unwrap_or_else(PoisonError::into_inner) = self.memory.clone();
+        self.vault.leave(self.memory.clone());
     }
 }
 

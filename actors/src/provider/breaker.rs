@@ -59,6 +59,12 @@ impl Breaker {
         Self { policy, state, generation, failures: 0, step: 0, open_time, closed_at: None }
     }
 
+    /// A closed circuit in place of this one: what was admitted by this one no longer counts.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        Self { generation: self.generation + 1, ..Self::new(self.policy) }
+    }
+
     /// Where it stands.
     pub fn state(&self) -> State {
         self.state

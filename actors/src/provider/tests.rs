@@ -122,6 +122,22 @@ async fn an_open_circuit_survives_its_actor_and_opens_for_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_actor_that_crashes_again_and_again_begins_with_a_closed_circuit() {
+    let world = world(2).await;
+    failed_until_open(&world).await;
+    for life in 2..=5 {
+        crash(&world, life).await;
+        assert_eq!(circuit(&world), "open", "life {life}");
+    }
+    crash(&world, 6).await;
+    settle().await;
+    assert_eq!(circuit(&world), "closed"); // B12
+    let told = world.system().events().recent();
+    assert!(told.iter().any(|event| matches!(event.kind, crate::event::EventKind::VaultReset { .. })));
+    assert_eq!(world.system().mode().now(), Mode::Normal);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_only_probe_stays_the_only_one_when_the_actor_crashes_under_it() {
     let world = world(1).await;
     failed_until_open(&world).await;

@@ -2,8 +2,8 @@
 //!
 //! [`policy`] holds the settings; [`decision`] decides, as a pure state machine; [`supervisor`] is the actor that
 //! carries it out; [`child`] starts one life and waits for its end; [`slot`] is the address that outlives it;
-//! [`tree`] is what is published of it all; [`admin`] is what can be asked of a supervisor. What one life leaves
-//! to the next is plain data that the child's factory holds.
+//! [`tree`] is what is published of it all; [`admin`] is what can be asked of a supervisor; a [`vault`] holds what
+//! one life leaves to the next.
 
 pub mod admin;
 pub mod child;
@@ -12,12 +12,14 @@ pub mod policy;
 pub mod slot;
 pub mod supervisor;
 pub mod tree;
+pub mod vault;
 
 pub use admin::{AdminError, BadSpec, Children};
 pub use child::ChildSpec;
 pub use policy::{AutoShutdown, Restart, RestartPolicy, Shutdown, Strategy};
 pub use slot::{CallError, Handle, Patience, Reply, SlotState, Undelivered};
 pub use supervisor::Supervisor;
+pub use vault::{Legacy, Vault};
 
 #[cfg(test)]
 mod tests;
