@@ -233,6 +233,19 @@ impl Builder {
 
     /// Starts everything; all actors are up when this returns.
     pub async fn start(self) -> Result<Runtime, Error> {
+        self.start_under(None).await
+    }
+
+    /// The same under an actor of the host: that one is told of the tree's end as a supervision event (which
+    /// it should handle: ractor's default ends it as well), and the tree ends with it.
+    pub async fn start_linked<M: ractor::Message>(
+        self,
+        parent: &ractor::ActorRef<M>,
+    ) -> Result<Runtime, Error> {
+        self.start_under(Some(parent.get_cell())).await
+    }
+
+    async fn start_under(self, parent: Option<ractor::ActorCell>) -> Result<Runtime, Error> {
         let Self { config, providers, chains, clock, seed, own, further } = self;
         let by_host: Vec<_> = providers.iter().map(|(name, ..)| name.as_str()).collect();
         config.check_targets(&by_host)?;
@@ -260,7 +273,10 @@ impl Builder {
             }
             Ok(specs)
         };
-        let tree = system.start(others).await?;
+        let tree = match parent {
+            Some(parent) => system.start_linked(parent, others).await?,
+            None => system.start(others).await?,
+        };
         Ok(Runtime { tree, scripted, own: children, _state: state })
     }
 }

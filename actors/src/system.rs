@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use ractor::ActorCell;
 use tokio::sync::watch;
 
 use crate::{
@@ -150,6 +151,24 @@ impl SystemBuilder {
         self,
         others: impl FnOnce(&System) -> Result<Vec<ChildSpec>, BadSpec>,
     ) -> Result<Supervised, StartError> {
+        self.start_under(None, others).await
+    }
+
+    /// The same, with the root linked to an actor of the host: that one is told of the tree's end as a
+    /// supervision event, and the tree ends with it.
+    pub async fn start_linked(
+        self,
+        parent: ActorCell,
+        others: impl FnOnce(&System) -> Result<Vec<ChildSpec>, BadSpec>,
+    ) -> Result<Supervised, StartError> {
+        self.start_under(Some(parent), others).await
+    }
+
+    async fn start_under(
+        self,
+        parent: Option<ActorCell>,
+        others: impl FnOnce(&System) -> Result<Vec<ChildSpec>, BadSpec>,
+    ) -> Result<Supervised, StartError> {
         let Self { commons, providers, desks, chains } = self;
         let mode = ModeHandle::new(&commons);
         let (manager, looks) = ModeManager::spec(mode.clone());
@@ -162,7 +181,7 @@ impl SystemBuilder {
         children.extend(others(&system)?);
         let (root, _) = Supervisor::spec("root", policy, children, system.commons())?;
         let _ = system.0.root.set(root.node.clone());
-        Supervised::launch(root, system).await
+        Supervised::launch(root, parent, system).await
     }
 }
 
@@ -261,8 +280,8 @@ impl ShutdownReport {
 }
 
 impl Supervised {
-    async fn launch(root: ChildSpec, system: System) -> Result<Self, StartError> {
-        match root.launch(None, system.commons(), 1).await {
+    async fn launch(root: ChildSpec, parent: Option<ActorCell>, system: System) -> Result<Self, StartError> {
+        match root.launch(parent, system.commons(), 1).await {
             Ok((running, ended)) => {
                 system.commons().tasks.spawn(watch_root(ended, root, system.clone()));
                 Ok(Self { system, root: running })

@@ -19,6 +19,8 @@ use mainstay::{
     providers::scripted::Fault,
 };
 
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
+
 use crate::support::{World, until};
 
 /// Answers after a moment; panics or fails when told to.
@@ -143,4 +145,49 @@ async fn the_gateway_keeps_answering_while_its_providers_crash() {
             assert_eq!(world.ask("hi").await.said(), "Echo from b: hi");
         }
     }
+}
+
+/// A host's actor: it counts the trees that ended below it.
+struct Host;
+
+impl Actor for Host {
+    type Msg = ();
+    type State = Arc<AtomicUsize>;
+    type Arguments = Arc<AtomicUsize>;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<()>,
+        ended: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        Ok(ended)
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<()>,
+        event: SupervisionEvent,
+        ended: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let over = matches!(event, SupervisionEvent::ActorTerminated(..) | SupervisionEvent::ActorFailed(..));
+        ended.fetch_add(usize::from(over), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_hosts_actor_is_told_of_the_end_of_its_tree_and_takes_it_along() {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let (host, _) = Actor::spawn(None, Host, ended.clone()).await.unwrap();
+    let start =
+        || Runtime::builder().provider("a", Buggy::default()).chain("chat", ["a"]).start_linked(&host);
+    let first = start().await.unwrap();
+    assert!(first.chain("chat").unwrap().call(completion("hi")).await.is_ok());
+    assert!(first.shutdown(Duration::from_secs(5)).await.is_clean());
+    until("the host is told", async || ended.load(Ordering::Relaxed) == 1).await;
+    let second = start().await.unwrap();
+    host.stop(None);
+    let exit = tokio::time::timeout(Duration::from_secs(5), second.system().ended()).await;
+    assert!(exit.is_ok(), "the tree ends with its host");
+    until("all is down", async || second.tree().alive().is_empty()).await;
 }
