@@ -66,6 +66,7 @@ pub mod server;
 pub mod storage;
 #[cfg(feature = "server")]
 pub mod telemetry;
+mod watchdog;
 
 pub use config::{Config, ConfigError};
 pub use mainstay_actors as actors;

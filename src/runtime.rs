@@ -28,6 +28,7 @@ use crate::{
         scripted::{Script, Scripted},
     },
     storage::{MemoryState, RedbState},
+    watchdog::Watchdog,
 };
 
 /// Why a runtime did not start. Nothing of it runs any more.
@@ -43,6 +44,9 @@ pub enum Error {
     /// The store of the data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The machine has no thread left for the watchdog.
+    #[error("the watchdog's thread did not start: {0}")]
+    Watchdog(#[from] std::io::Error),
     /// A provider cannot be used as it is configured.
     #[error("provider `{name}`: {problem}")]
     Provider {
@@ -70,6 +74,7 @@ pub struct Runtime {
     tree: Supervised,
     scripted: Vec<Scripted>,
     own: BTreeMap<String, Children>,
+    _watchdog: Option<Watchdog>,
     /// Open as long as we run: no other process may use the data directory.
     _state: Box<dyn StateStore>,
 }
@@ -133,6 +138,7 @@ pub struct Builder {
     chains: Vec<ChainConfig>,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
+    watchdog: Option<Duration>,
     own: Vec<(String, RestartPolicy, Vec<ChildSpec>)>,
     further: Vec<Further>,
 }
@@ -145,6 +151,7 @@ impl Default for Builder {
             chains: Vec::new(),
             clock: Arc::new(SystemClock),
             seed: None,
+            watchdog: None,
             own: Vec::new(),
             further: Vec::new(),
         }
@@ -215,6 +222,14 @@ impl Builder {
         self
     }
 
+    /// Tells, as an event and a reason, when nothing has run on the async runtime for `limit`: when blocking
+    /// code holds its threads. It takes a thread of its own. Default: nobody watches.
+    #[must_use]
+    pub fn watchdog(mut self, limit: Duration) -> Self {
+        self.watchdog = Some(limit);
+        self
+    }
+
     /// Serves the chains on `socket`. Metrics are shown if a recorder's handle is given.
     #[cfg(feature = "server")]
     #[must_use]
@@ -246,7 +261,7 @@ impl Builder {
     }
 
     async fn start_under(self, parent: Option<ractor::ActorCell>) -> Result<Runtime, Error> {
-        let Self { config, providers, chains, clock, seed, own, further } = self;
+        let Self { config, providers, chains, clock, seed, watchdog, own, further } = self;
         let by_host: Vec<_> = providers.iter().map(|(name, ..)| name.as_str()).collect();
         config.check_targets(&by_host)?;
         let (state, boot) = open_state(config.data_dir, clock.unix_time()).await?;
@@ -277,7 +292,8 @@ impl Builder {
             Some(parent) => system.start_linked(parent, others).await?,
             None => system.start(others).await?,
         };
-        Ok(Runtime { tree, scripted, own: children, _state: state })
+        let watchdog = watchdog.map(|limit| Watchdog::start(limit, tree.system().commons())).transpose()?;
+        Ok(Runtime { tree, scripted, own: children, _watchdog: watchdog, _state: state })
     }
 }
 

@@ -71,6 +71,11 @@ pub enum EventKind {
         /// Its place in the tree.
         actor: Arc<str>,
     },
+    /// Nothing ran on the runtime for so long: some code blocks its threads.
+    RuntimeBlocked {
+        /// How long at least.
+        limit_ms: u64,
+    },
     /// A provider's circuit changed.
     CircuitChanged {
         /// The provider.
@@ -107,6 +112,9 @@ impl fmt::Display for EventKind {
             Self::ActorStopped { actor } => write!(f, "{actor} stopped"),
             Self::SupervisorGaveUp { actor, reason } => write!(f, "{actor} gave up: {reason}"),
             Self::VaultReset { actor } => write!(f, "{actor} begins anew, without what it had learnt"),
+            Self::RuntimeBlocked { limit_ms } => {
+                write!(f, "nothing ran for {limit_ms} ms: threads are blocked")
+            }
             Self::CircuitChanged { provider, from, to, .. } => {
                 write!(f, "circuit of {provider}: {from} -> {to}")
             }

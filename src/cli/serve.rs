@@ -20,6 +20,8 @@ use crate::{
     telemetry::{logs, metrics},
 };
 
+/// When nothing runs for so long, something is wrong.
+const STANDSTILL: Duration = Duration::from_secs(5);
 const UPKEEP: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(args: ServeArgs) -> Result<(), Stopped> {
@@ -30,7 +32,11 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Stopped> {
     let limits = limits(&server);
     let socket = bind(&server).await?;
     let at = socket.local_addr().map_err(|error| Stopped::new(Stopped::FAILED, error))?;
-    let builder = Runtime::builder().config(config).gateway(socket, limits, Some(recorder.clone()));
+    let builder = Runtime::builder().config(config).watchdog(STANDSTILL).gateway(
+        socket,
+        limits,
+        Some(recorder.clone()),
+    );
     let _upkeep = tokio::spawn(upkeep(recorder.clone()));
     let runtime = builder.start().await.map_err(|error| Stopped::new(exit_code(&error), error))?;
     // Whoever started us may have closed our output; that is no reason to stop.

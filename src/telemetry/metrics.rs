@@ -71,6 +71,11 @@ fn describe() {
         count,
         "Times that a slow subscriber missed something"
     );
+    describe_counter!(
+        "mainstay_runtime_blocked_total",
+        count,
+        "Times that nothing ran on the runtime because its threads were blocked"
+    );
     describe_gauge!("mainstay_connections", count, "Open client connections");
     describe_counter!("mainstay_accept_errors_total", count, "Connections that could not be accepted");
 }
