@@ -49,7 +49,13 @@ fn everybody_hears_of_mode_changes() {
 
 #[test]
 fn actors_of_the_host_are_supervised_like_our_own() {
-    let name = "supervise_your_own_actors";
+    let name = "own_actor_under_supervision";
+    assert_eq!(printed(name), promised(name));
+}
+
+#[test]
+fn a_storm_of_crashes_ends_in_an_emergency_and_passes() {
+    let name = "crash_storm";
     assert_eq!(printed(name), promised(name));
 }
 
@@ -68,11 +74,12 @@ fn there_is_no_example_without_a_test() {
     assert_eq!(
         names,
         [
+            "crash_storm.rs",
             "embed_in_an_orchestrator.rs",
+            "own_actor_under_supervision.rs",
             "provider_crashes_and_restarts.rs",
             "simulate.rs",
-            "subscribe_to_mode_changes.rs",
-            "supervise_your_own_actors.rs"
+            "subscribe_to_mode_changes.rs"
         ]
     );
 }

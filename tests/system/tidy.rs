@@ -190,3 +190,24 @@ fn unsafe_code_is_forbidden_and_panics_unwind() {
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("actors/src/shell.rs")).unwrap();
     assert!(shell.contains("#[cfg(panic = \"abort\")]\ncompile_error!"));
 }
+
+#[test]
+fn every_test_that_the_guide_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let guide = fs::read_to_string(root.join("docs/supervision.md")).unwrap();
+    let all: String =
+        sources(&["actors/src", "src", "tests"]).into_iter().map(|source| source.whole).collect();
+    let proofs =
+        guide.lines().filter(|line| line.starts_with("| ")).flat_map(|line| line.rsplit(" | ").next());
+    let named = proofs
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|name| name.matches('_').count() > 2);
+    let named: Vec<_> = named.collect();
+    assert!(named.len() > 15, "the names were not found");
+    for name in named {
+        assert!(
+            all.contains(&format!("fn {name}()")),
+            "docs/supervision.md names `{name}`, which is no test"
+        );
+    }
+}

@@ -1,14 +1,21 @@
 //! An orchestrator puts actors of its own under Mainstay's tree: an index and a tool runner that needs it.
 //!
 //! They are restarted together when the index crashes, callers keep one address across all lives, and a third
-//! actor comes and goes while the system runs. Run it with `cargo run --example supervise_your_own_actors`. It
+//! actor comes and goes while the system runs. Run it with `cargo run --example own_actor_under_supervision`. It
 //! prints:
 //!
 //! ```text
+//! before:
+//! search: up
+//! index: up
+//! runner: up
 //! the runner in life 1 answers: 1 document
 //! the index crashes: the call under way is interrupted
 //! the runner in life 2 answers: 1 document
-//! the index was restarted 1 time, the runner 1 time
+//! after:
+//! search: up
+//! index: up, life 2, last failed: the index is corrupt
+//! runner: up, life 2, last stopped
 //! a crawler is added: 3 of 3 are active
 //! and taken out again: 2 of 2 are active
 //! shut down in order: true
@@ -28,7 +35,9 @@ use mainstay::{
     Runtime,
     actors::{
         shell::{Behavior, Cx, Failure, Start},
-        supervision::{ChildSpec, Children, Handle, Patience, Reply, RestartPolicy, Strategy},
+        supervision::{
+            ChildSpec, Children, Handle, Patience, Reply, RestartPolicy, Strategy, tree::TreeSnapshot,
+        },
     },
 };
 
@@ -107,6 +116,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let policy = RestartPolicy { strategy: Strategy::RestForOne, ..RestartPolicy::default() };
     let runtime = Runtime::builder().supervise("search", policy, vec![index, runner]).start().await?;
 
+    show("before", &runtime);
     println!("{}", told(&runner_at).await?);
     let interrupted = index_at.call(Query::Corrupt, SECOND, Patience::Wait).await;
     println!(
@@ -117,8 +127,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     println!("{}", told(&runner_at).await?);
-    let counted = ["index", "runner"].map(|name| restarts(&runtime, name));
-    println!("the index was restarted {} time, the runner {} time", counted[0], counted[1]);
+    show("after", &runtime);
 
     let search = runtime.children("search").ok_or("no supervisor `search`")?;
     search.start(ChildSpec::new("root/search/crawler", |_| Crawler).0).await?;
@@ -137,6 +146,11 @@ async fn told(runner: &Handle<Run>) -> Result<String, Box<dyn std::error::Error>
 
 fn restarts(runtime: &Runtime, name: &str) -> u64 {
     runtime.tree().find(&format!("root/search/{name}")).map_or(0, |actor| actor.restarts)
+}
+
+fn show(when: &str, runtime: &Runtime) {
+    println!("{when}:");
+    print!("{}", runtime.tree().find("root/search").map(TreeSnapshot::render).unwrap_or_default());
 }
 
 fn active(children: &Children) -> String {
