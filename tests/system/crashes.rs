@@ -2,8 +2,9 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
     },
     time::Duration,
 };
@@ -13,7 +14,8 @@ use mainstay::{
     Chain, ErrorKind, Provider, ProviderCall, ProviderError, Runtime,
     actors::{
         call::{FullReply, ProviderReply},
-        supervision::SlotState,
+        shell::{Behavior, Cx, Failure},
+        supervision::{ChildSpec, RestartPolicy, SlotState},
     },
     completion,
     providers::scripted::Fault,
@@ -190,4 +192,37 @@ async fn a_hosts_actor_is_told_of_the_end_of_its_tree_and_takes_it_along() {
     let exit = tokio::time::timeout(Duration::from_secs(5), second.system().ended()).await;
     assert!(exit.is_ok(), "the tree ends with its host");
     until("all is down", async || second.tree().alive().is_empty()).await;
+}
+
+/// Blocks the thread it runs on until the other end is dropped, which no kill can end.
+struct Blocking(Arc<Mutex<mpsc::Receiver<()>>>);
+
+impl Behavior for Blocking {
+    type Msg = bool;
+
+    async fn handle(&mut self, blocks: bool, _: &Cx<bool>) -> Result<(), Failure> {
+        if blocks {
+            let _ = self.0.lock().unwrap().recv();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn an_actor_that_blocks_its_thread_is_abandoned_and_replaced() {
+    let (release, held) = mpsc::channel();
+    let held = Arc::new(Mutex::new(held));
+    let (spec, actor) = ChildSpec::new("root/own/blocking", move |_| Blocking(held.clone()));
+    let spec = spec.hang_after(Duration::from_millis(200));
+    let own = Runtime::builder().supervise("own", RestartPolicy::default(), vec![spec]);
+    let runtime = own.start().await.unwrap();
+    actor.tell(true).unwrap();
+    until("it is replaced", async || life(&runtime, "root/own/blocking") == 2).await; // B9
+    let exit = runtime.tree().find("root/own/blocking").unwrap().last_exit.clone();
+    actor.tell(false).unwrap();
+    until("the new life works", async || actor.waiting() == 1).await;
+    assert_eq!(exit, None, "the old life has not ended: its thread is still blocked");
+    drop(release);
+    until("its lane comes home in the end", async || actor.waiting() == 0).await;
+    assert!(runtime.shutdown(Duration::from_secs(5)).await.is_clean());
 }
