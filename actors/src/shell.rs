@@ -8,7 +8,7 @@ use std::{
     future::{Future, ready},
     marker::PhantomData,
     panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock, Weak, atomic::Ordering},
+    sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
 
@@ -19,7 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     commons::{Commons, Timer},
-    supervision::child::Beat,
+    supervision::child::Pulse,
 };
 
 #[cfg(panic = "abort")]
@@ -79,7 +79,7 @@ pub enum Exit {
     Panicked(String),
     /// It was killed, or its task was cancelled.
     Killed,
-    /// A handler ran for so many milliseconds, and the life was killed.
+    /// A handler ran, or a ping waited, for so many milliseconds, and the life was killed.
     Hung(u64),
     /// It did not want to start.
     Skipped,
@@ -92,7 +92,7 @@ impl std::fmt::Display for Exit {
             Self::Failed(why) => write!(f, "failed: {why}"),
             Self::Panicked(why) => write!(f, "panicked: {why}"),
             Self::Killed => f.write_str("killed"),
-            Self::Hung(ms) => write!(f, "hung: one handler ran for {ms} ms"),
+            Self::Hung(ms) => write!(f, "hung: no progress for {ms} ms"),
             Self::Skipped => f.write_str("did not want to start"),
         }
     }
@@ -104,6 +104,8 @@ pub(crate) enum Envelope<M> {
     Deliver(M, OwnedSemaphorePermit, Option<Expiry>),
     /// From the actor to itself: a timer, or a task that ended.
     Own(M),
+    /// Has the mailbox come this far?
+    Ping,
     /// An orderly end, please.
     Shutdown,
     /// A rehearsal: panic as a bug would.
@@ -185,14 +187,14 @@ pub(crate) struct Birth<B> {
     pub(crate) incarnation: u64,
     pub(crate) commons: Commons,
     pub(crate) exit: Arc<OnceLock<Exit>>,
-    pub(crate) beat: Beat,
+    pub(crate) pulse: Pulse,
 }
 
 pub(crate) struct Life<B: Behavior> {
     behavior: B,
     cx: Cx<B::Msg>,
     exit: Arc<OnceLock<Exit>>,
-    beat: Beat,
+    pulse: Pulse,
 }
 
 /// ractor's actor around a [`Behavior`].
@@ -219,7 +221,7 @@ impl<B: Behavior> Actor for Shell<B> {
         birth: Birth<B>,
     ) -> Result<Life<B>, ActorProcessingErr> {
         let cx = Cx { myself, incarnation: birth.incarnation, commons: birth.commons };
-        let mut life = Life { behavior: birth.behavior, cx, exit: birth.exit, beat: birth.beat };
+        let mut life = Life { behavior: birth.behavior, cx, exit: birth.exit, pulse: birth.pulse };
         let start = contain(life.behavior.started(&life.cx)).await;
         life.settle(start.and_then(|start| match start {
             Start::Ready => Ok(()),
@@ -234,9 +236,9 @@ impl<B: Behavior> Actor for Shell<B> {
         envelope: Self::Msg,
         life: &mut Life<B>,
     ) -> Result<(), ActorProcessingErr> {
-        life.beat.fetch_add(1, Ordering::Relaxed);
+        life.pulse.beat();
         let done = contain(life.open(envelope)).await;
-        life.beat.fetch_add(1, Ordering::Relaxed);
+        life.pulse.beat();
         life.settle(done)
     }
 
@@ -266,6 +268,10 @@ impl<B: Behavior> Life<B> {
             }
             Envelope::Deliver(msg, _lane, _) => self.behavior.handle(msg, &self.cx).await,
             Envelope::Own(msg) => self.behavior.handle(msg, &self.cx).await,
+            Envelope::Ping => {
+                self.pulse.pong();
+                Ok(())
+            }
             Envelope::Shutdown => {
                 self.behavior.shutdown(&self.cx);
                 Ok(())

@@ -126,9 +126,9 @@ impl BadSpec {
         if spec.role.significant && spec.role.restart == Restart::Permanent {
             return Err(bad("a permanent child never ends by itself, so it cannot be significant"));
         }
-        match spec.hang_after {
-            Some(Duration::ZERO) => Err(bad("`hang_after` must be longer than 0")),
-            _ => Ok(()),
+        match [spec.hang_after, spec.answer_within].contains(&Some(Duration::ZERO)) {
+            true => Err(bad("`hang_after` and `answer_within` must be longer than 0")),
+            false => Ok(()),
         }
     }
 

@@ -35,6 +35,7 @@ pub struct ChildSpec {
     pub(crate) role: Role,
     pub(crate) shutdown: Shutdown,
     pub(crate) hang_after: Option<Duration>,
+    pub(crate) answer_within: Option<Duration>,
     start: Duration,
     /// Those it supervises, if it is a supervisor.
     below: Option<Below>,
@@ -56,11 +57,31 @@ pub(crate) struct Running {
     stop: Box<dyn Fn() + Send + Sync>,
     cell: ActorCell,
     exit: Arc<OnceLock<Exit>>,
-    beat: Beat,
+    pulse: Pulse,
+    ping: Box<dyn Fn() + Send + Sync>,
 }
 
-/// Counts the beginnings and the ends of handlers: odd while one runs.
-pub(crate) type Beat = Arc<AtomicU64>;
+/// What a life shows of its work without being asked.
+#[derive(Clone, Default)]
+pub(crate) struct Pulse(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    /// Beginnings and ends of handlers: odd while one runs.
+    beats: AtomicU64,
+    /// Pings that came through the mailbox.
+    pongs: AtomicU64,
+}
+
+impl Pulse {
+    pub(crate) fn beat(&self) {
+        self.0.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn pong(&self) {
+        self.0.pongs.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// Resolves when a life is over and its resources are gone.
 pub(crate) type Ended = BoxFuture<'static, Exit>;
@@ -90,6 +111,7 @@ impl ChildSpec {
             role: Role::default(),
             shutdown: Shutdown::default(),
             hang_after: None,
+            answer_within: None,
             start: Duration::from_secs(10),
             below,
             last_life: Mutex::new(never_lived),
@@ -131,6 +153,14 @@ impl ChildSpec {
     #[must_use]
     pub fn hang_after(mut self, limit: Duration) -> Self {
         self.hang_after = Some(limit);
+        self
+    }
+
+    /// A ping must come through its mailbox within this time; else it is taken for starved, by too many messages
+    /// or too slow ones, and its life is killed as a hung one is. Default: it is not asked.
+    #[must_use]
+    pub fn answer_within(mut self, limit: Duration) -> Self {
+        self.answer_within = Some(limit);
         self
     }
 
@@ -226,8 +256,18 @@ impl Running {
     }
 
     /// How many handlers have begun and ended.
-    pub(crate) fn beat(&self) -> u64 {
-        self.beat.load(Ordering::Relaxed)
+    pub(crate) fn beats(&self) -> u64 {
+        self.pulse.0.beats.load(Ordering::Relaxed)
+    }
+
+    /// How many pings have come through.
+    pub(crate) fn pongs(&self) -> u64 {
+        self.pulse.0.pongs.load(Ordering::Relaxed)
+    }
+
+    /// Sends a ping through the mailbox.
+    pub(crate) fn ping(&self) {
+        (self.ping)();
     }
 
     /// Waits until it no longer runs.
@@ -266,10 +306,10 @@ where
         over: CancellationToken,
     ) -> BoxFuture<'_, Result<(Running, Ended), Exit>> {
         Box::pin(async move {
-            let (exit, beat) = (Arc::new(OnceLock::new()), Beat::default());
+            let (exit, pulse) = (Arc::new(OnceLock::new()), Pulse::default());
             let made = catch_unwind(AssertUnwindSafe(|| (self.make)(incarnation)));
             let behavior = made.map_err(|panic| Exit::Panicked(panic_text(&*panic)))?;
-            let birth = Birth { behavior, incarnation, commons, exit: exit.clone(), beat: beat.clone() };
+            let birth = Birth { behavior, incarnation, commons, exit: exit.clone(), pulse: pulse.clone() };
             let shell = Shell::<B>::default();
             let spawned = match parent {
                 Some(parent) => Actor::spawn_linked(None, shell, birth, parent).await,
@@ -280,6 +320,8 @@ where
             })?;
             self.slot.occupy(actor.clone());
             let (cell, reason) = (actor.get_cell(), exit.clone());
+            let pinged = actor.clone();
+            let ping = Box::new(move || drop(pinged.cast(Envelope::Ping)));
             let stop = Box::new(move || drop(actor.cast(Envelope::Shutdown)));
             let over = over.drop_guard();
             let ended: Ended = Box::pin(async move {
@@ -287,7 +329,7 @@ where
                 drop(over);
                 reason.get().cloned().unwrap_or(Exit::Killed)
             });
-            Ok((Running { stop, cell, exit, beat }, ended))
+            Ok((Running { stop, cell, exit, pulse, ping }, ended))
         })
     }
 

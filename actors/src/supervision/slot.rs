@@ -124,6 +124,12 @@ pub enum CallError {
 /// Where the answer to a call goes.
 pub struct Reply<T>(oneshot::Sender<T>);
 
+impl<T> From<oneshot::Sender<T>> for Reply<T> {
+    fn from(sender: oneshot::Sender<T>) -> Self {
+        Self(sender)
+    }
+}
+
 impl<T> Reply<T> {
     /// Answers; an answer that nobody waits for any more is dropped.
     pub fn send(self, answer: T) {

@@ -57,6 +57,8 @@ struct Kid {
     running: Option<Running>,
     /// Since when its beat has not changed.
     beat: (u64, Instant),
+    /// How many pings were sent, and when the last one.
+    ping: (u64, Instant),
     last_exit: Option<Exit>,
     waiters: Vec<Waiter>,
 }
@@ -158,7 +160,7 @@ impl Supervisor {
     fn adopt(&mut self, child: Id, incarnation: u64, running: Running, ended: Ended, cx: &Cx<ChildNews>) {
         cx.spawn(async move { ChildNews(News::Exited(child, incarnation, ended.await)) });
         let Some(kid) = self.kids.get_mut(&child) else { return };
-        kid.beat = (running.beat(), cx.commons().now());
+        (kid.beat, kid.ping) = ((running.beats(), cx.commons().now()), (0, cx.commons().now()));
         kid.running = Some(running);
         kid.spec.report(Health::Ok, "");
         kid.answer(true, None);
@@ -417,7 +419,8 @@ impl Supervisor {
     }
 
     fn look_for_hangs(&mut self, cx: &Cx<ChildNews>) {
-        let watched = self.kids.values().any(|kid| kid.spec.hang_after.is_some());
+        let watched = |kid: &Kid| kid.spec.hang_after.is_some() || kid.spec.answer_within.is_some();
+        let watched = self.kids.values().any(watched);
         if watched && self.sweep.is_none() {
             self.sweep = Some(cx.after(SWEEP, ChildNews(News::Sweep)));
         }
@@ -428,7 +431,7 @@ impl Supervisor {
         let hung = self.kids.iter_mut().filter_map(|(child, kid)| kid.hangs(now).then_some(*child));
         let hung: Vec<_> = hung.collect();
         for child in hung {
-            tracing::error!(actor = %self.path_of(child), "a handler hangs: its life is killed");
+            tracing::error!(actor = %self.path_of(child), "it hangs: its life is killed");
             let Some(incarnation) = self.decision.incarnation(child) else { continue };
             self.decide(Event::Hung { child, incarnation }, cx)?;
         }
@@ -440,8 +443,8 @@ impl Supervisor {
 
 impl Kid {
     fn new(spec: Arc<ChildSpec>, cx: &Cx<ChildNews>) -> Self {
-        let beat = (0, cx.commons().now());
-        Self { spec, running: None, beat, last_exit: None, waiters: Vec::new() }
+        let never = (0, cx.commons().now());
+        Self { spec, running: None, beat: never, ping: never, last_exit: None, waiters: Vec::new() }
     }
 
     /// Tells those who wait for it to be up, or down; a failure if it is not what they waited for.
@@ -460,20 +463,24 @@ impl Kid {
         self.spec.role.restart == Restart::Temporary || !self.waiters.is_empty()
     }
 
-    /// Has one handler run for too long? Then its life is killed.
+    /// Has one handler run, or one ping waited, for too long? Then its life is killed.
     fn hangs(&mut self, now: Instant) -> bool {
-        let (Some(running), Some(limit)) = (&self.running, self.spec.hang_after) else { return false };
-        let beat = running.beat();
-        if beat != self.beat.0 || beat.is_multiple_of(2) {
-            self.beat = (beat, now);
-            return false;
+        let Some(running) = &self.running else { return false };
+        let beats = running.beats();
+        if beats != self.beat.0 || beats.is_multiple_of(2) {
+            self.beat = (beats, now);
         }
-        let busy = now.saturating_duration_since(self.beat.1);
-        let hangs = busy >= limit;
-        if hangs {
-            running.kill_hung(busy);
+        if running.pongs() == self.ping.0 && self.spec.answer_within.is_some() {
+            self.ping = (self.ping.0 + 1, now);
+            running.ping();
         }
-        hangs
+        let over = |limit: Option<Duration>, since: Instant| {
+            let waited = now.saturating_duration_since(since);
+            limit.is_some_and(|limit| waited >= limit).then_some(waited)
+        };
+        let hung = over(self.spec.hang_after, self.beat.1).or(over(self.spec.answer_within, self.ping.1));
+        hung.into_iter().for_each(|waited| running.kill_hung(waited));
+        hung.is_some()
     }
 }
 
