@@ -60,6 +60,12 @@ fn a_storm_of_crashes_ends_in_an_emergency_and_passes() {
 }
 
 #[test]
+fn a_queue_is_restarted_from_the_one_that_crashed_on() {
+    let name = "rest_for_one_queue";
+    assert_eq!(printed(name), promised(name));
+}
+
+#[test]
 fn twenty_random_schedules_of_faults_end_well_and_tell_the_same_story_twice() {
     let told = printed_with("simulate", &["--seeds", "20"]);
     assert!(told.starts_with("20 seeds, each twice: every invariant held\n"), "{told}");
@@ -78,6 +84,7 @@ fn there_is_no_example_without_a_test() {
             "embed_in_an_orchestrator.rs",
             "own_actor_under_supervision.rs",
             "provider_crashes_and_restarts.rs",
+            "rest_for_one_queue.rs",
             "simulate.rs",
             "subscribe_to_mode_changes.rs"
         ]
