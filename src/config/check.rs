@@ -94,12 +94,22 @@ fn log(mut section: Section<'_>, source: &mut Source<'_>) -> LogConfig {
     };
     let at = section.place_of("filter");
     let filter = section.text("filter", source).map_or(default.filter, Into::into);
-    #[cfg(feature = "server")]
-    if let Err(problem) = crate::telemetry::logs::filter(&filter) {
-        source.wrong(at, problem.to_string());
+    if let Some(problem) = wrong_filter(&filter) {
+        source.wrong(at, problem);
     }
     section.finish(source);
     LogConfig { format, filter }
+}
+
+#[cfg(feature = "server")]
+fn wrong_filter(text: &str) -> Option<String> {
+    crate::telemetry::logs::filter(text).err().map(|problem| problem.to_string())
+}
+
+/// Without the command nobody here logs.
+#[cfg(not(feature = "server"))]
+fn wrong_filter(_: &str) -> Option<String> {
+    None
 }
 
 fn provider(name: &str, mut section: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> ProviderConfig {
