@@ -171,11 +171,11 @@ impl Stage {
         let world = World::start_with(seed, PROVIDERS, ProviderPolicy::default(), chain, |system| {
             let specs = moods.iter().enumerate().map(|(n, mood)| {
                 let mood = mood.clone();
-                let (spec, worker) = ChildSpec::new(format!("root/work/{n}"), move |_| Worker(mood.clone()));
+                let (spec, worker) = ChildSpec::new(format!("root/crew/{n}"), move |_| Worker(mood.clone()));
                 workers.push(worker);
                 spec.hang_after(5 * SECOND)
             });
-            let (spec, admin) = Supervisor::spec("root/work", policy, specs.collect(), system.commons())?;
+            let (spec, admin) = Supervisor::spec("root/crew", policy, specs.collect(), system.commons())?;
             children = Some(admin);
             Ok(vec![spec])
         });

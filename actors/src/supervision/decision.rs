@@ -461,10 +461,14 @@ impl Decision {
             }
             Phase::Stopping { killed: true } => {
                 self.abandoned += 1;
+                let too_many = self.abandoned > ZOMBIES && !self.closing;
                 let mut actions = vec![Action::Abandon { child }];
-                actions.extend(match self.abandoned > ZOMBIES && !self.closing {
-                    true => self.give_up(child),
-                    false => self.exited(child, Ending::Abnormal, now, chance),
+                actions.extend(if too_many {
+                    // Nobody waits for its end any more.
+                    it.phase = Phase::Down;
+                    self.give_up(child)
+                } else {
+                    self.exited(child, Ending::Abnormal, now, chance)
                 });
                 actions
             }

@@ -115,7 +115,7 @@ struct Workers {
     children: Children,
 }
 
-/// `root/work` over workers `0`, `1`, …; `plan` prepares them before they start.
+/// `root/crew` over workers `0`, `1`, …; `plan` prepares them before they start.
 async fn workers(count: usize, plan: impl Fn(&[Arc<Plan>])) -> Result<Workers, StartError> {
     workers_under(RestartPolicy::default(), count, plan, |spec| spec).await
 }
@@ -137,7 +137,7 @@ async fn workers_under(
                 handles.push(handle);
                 shape(spec)
             });
-            let (spec, admin) = Supervisor::spec("root/work", policy, specs.collect(), system.commons())?;
+            let (spec, admin) = Supervisor::spec("root/crew", policy, specs.collect(), system.commons())?;
             children = Some(admin);
             Ok(vec![spec])
         })
@@ -147,7 +147,7 @@ async fn workers_under(
 
 fn worker(name: &str, plan: &Arc<Plan>) -> (ChildSpec, Handle<Order>) {
     let plan = plan.clone();
-    ChildSpec::new(format!("root/work/{name}"), move |_| {
+    ChildSpec::new(format!("root/crew/{name}"), move |_| {
         plan.alive.fetch_add(1, Ordering::Relaxed);
         Worker(plan.clone())
     })
@@ -163,7 +163,7 @@ impl Workers {
     }
 
     fn life(&self, worker: usize) -> u64 {
-        self.find(&format!("root/work/{worker}")).incarnation
+        self.find(&format!("root/crew/{worker}")).incarnation
     }
 
     async fn up_again(&self, worker: usize) {
@@ -188,7 +188,7 @@ async fn however_a_worker_ends_only_it_is_restarted_and_the_true_reason_is_told(
         workers.handles[0].tell(order).unwrap();
         workers.up_again(0).await; // T1, R1
         assert_eq!((workers.life(0), workers.life(1)), (2, 1), "{exit}");
-        assert_eq!(workers.find("root/work/0").last_exit, Some(exit));
+        assert_eq!(workers.find("root/crew/0").last_exit, Some(exit));
         workers.handles[0].tell(Order::Count).unwrap();
         settle().await;
         assert_eq!(
@@ -235,7 +235,7 @@ async fn one_handle_works_across_a_hundred_lives() {
         assert_eq!(workers.life(0), life); // B6
         tokio::time::sleep(10 * SECOND).await;
     }
-    assert_eq!(workers.find("root/work").incarnation, 1, "slow crashes are borne for ever"); // R2
+    assert_eq!(workers.find("root/crew").incarnation, 1, "slow crashes are borne for ever"); // R2
 }
 
 #[tokio::test(start_paused = true)]
@@ -246,7 +246,7 @@ async fn a_failing_restart_is_tried_again_and_counts() {
     workers.up_again(0).await;
     let attempts = workers.told().into_iter().filter(|e| matches!(e, EventKind::ActorRestarting { .. }));
     assert_eq!(attempts.count(), 6);
-    assert_eq!(workers.find("root/work").incarnation, 1);
+    assert_eq!(workers.find("root/crew").incarnation, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -259,7 +259,7 @@ async fn a_start_that_hangs_is_given_up_while_the_others_are_looked_after() {
     tokio::time::sleep(SECOND).await;
     assert_eq!(workers.life(1), 2, "a hanging sibling blocks nobody"); // S10
     tokio::time::sleep(10 * SECOND).await;
-    assert_eq!(workers.find("root/work/0").last_exit, Some(Exit::Failed("did not start within 10s".into())));
+    assert_eq!(workers.find("root/crew/0").last_exit, Some(Exit::Failed("did not start within 10s".into())));
     workers.plans[0].slow_start.store(0, Ordering::Relaxed);
     workers.up_again(0).await;
 }
@@ -268,7 +268,7 @@ async fn a_start_that_hangs_is_given_up_while_the_others_are_looked_after() {
 async fn a_failing_first_start_stops_what_was_started_and_fails_the_whole() {
     let error = workers(3, |plans| plans[2].failing_starts.store(1, Ordering::Relaxed)).await.err().unwrap();
     let StartError::NotStarted(exit) = error else { panic!("{error}") };
-    assert!(exit.to_string().contains("root/work/2: failed: no start"), "{exit}"); // S5
+    assert!(exit.to_string().contains("root/crew/2: failed: no start"), "{exit}"); // S5
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,10 +279,10 @@ async fn too_many_crashes_end_the_supervisor_and_its_parent_starts_it_anew() {
     workers.handles[0].tell(Order::Panic).unwrap();
     mode.wait_for(|now| now.mode == Mode::Emergency).await.unwrap();
     let text = mode.borrow().notice().unwrap();
-    assert!(text.contains("root/work gave up after too many restarts"), "{text}"); // R5
+    assert!(text.contains("root/crew gave up after too many restarts"), "{text}"); // R5
     workers.up_again(0).await;
     settle().await;
-    assert_eq!((workers.find("root/work").incarnation, workers.life(1)), (2, 2)); // R9
+    assert_eq!((workers.find("root/crew").incarnation, workers.life(1)), (2, 2)); // R9
     assert!(workers.handles.iter().all(|handle| handle.state() == SlotState::Up));
     tokio::time::sleep(SECOND).await;
     assert_eq!(workers.tree.system().mode().now(), Mode::Normal);
@@ -322,7 +322,7 @@ async fn a_shutdown_stops_in_reverse_order_and_kills_what_will_not_stop() {
             _ => None,
         })
         .collect::<Vec<_>>();
-    let order = ["root/work/2", "root/work/1", "root/work/0", "root/work", "root/providers", "root/mode"];
+    let order = ["root/crew/2", "root/crew/1", "root/crew/0", "root/crew", "root/providers", "root/mode"];
     assert_eq!(stopped, order); // P5
 }
 
@@ -330,7 +330,7 @@ async fn a_shutdown_stops_in_reverse_order_and_kills_what_will_not_stop() {
 async fn what_is_left_at_the_deadline_is_killed_and_reported() {
     let workers = workers(2, |plans| plans[1].stubborn.store(1, Ordering::Relaxed)).await.unwrap();
     let report = workers.tree.shutdown(SECOND).await;
-    let left = ["root", "root/mode", "root/providers", "root/work", "root/work/0", "root/work/1"];
+    let left = ["root", "root/mode", "root/providers", "root/crew", "root/crew/0", "root/crew/1"];
     assert_eq!(report.killed.iter().map(|path| &**path).collect::<Vec<_>>(), left);
 }
 
@@ -463,7 +463,7 @@ async fn a_handler_that_hangs_is_found_killed_and_its_actor_restarted() {
     assert_eq!(asked(&workers.handles[1], 4 * SECOND, Patience::Wait).await, Ok(1), "slow is not hung");
     workers.handles[0].tell(Order::Hang).unwrap();
     tokio::time::sleep(8 * SECOND).await;
-    assert!(matches!(workers.find("root/work/0").last_exit, Some(Exit::Hung(ms)) if ms >= 5000)); // B8
+    assert!(matches!(workers.find("root/crew/0").last_exit, Some(Exit::Hung(ms)) if ms >= 5000)); // B8
     workers.up_again(0).await;
     assert_eq!((workers.life(0), workers.life(1)), (2, 1));
 }
@@ -481,7 +481,7 @@ async fn an_actor_that_is_starved_is_found_by_a_ping_and_a_busy_one_is_left_alon
     load(0, 100, SECOND);
     load(1, 100, SECOND / 50);
     tokio::time::sleep(9 * SECOND).await;
-    assert!(matches!(workers.find("root/work/0").last_exit, Some(Exit::Hung(ms)) if ms >= 5000)); // E7
+    assert!(matches!(workers.find("root/crew/0").last_exit, Some(Exit::Hung(ms)) if ms >= 5000)); // E7
     assert_eq!((workers.life(0), workers.life(1)), (2, 1));
 }
 
@@ -507,7 +507,7 @@ async fn children_come_and_go_by_name_while_the_supervisor_runs() {
     children.terminate("added").await.unwrap();
     children.delete("added").await.unwrap();
     assert_eq!(children.terminate("added").await, Err(AdminError::NotFound("added".into())));
-    assert!(workers.tree.system().tree().find("root/work/added").is_none());
+    assert!(workers.tree.system().tree().find("root/crew/added").is_none());
     let significant = worker("bad", &plan).0.significant();
     assert!(matches!(children.start(significant).await, Err(AdminError::BadSpec(_)))); // S8
 }
@@ -550,7 +550,7 @@ async fn a_supervisor_that_crashes_comes_back_with_its_children_and_no_life_meet
     for life in 2..10 {
         workers.children.supervisor().crash();
         tokio::time::sleep(20 * SECOND).await;
-        assert_eq!((workers.find("root/work").incarnation, workers.life(1)), (life, life)); // A6
+        assert_eq!((workers.find("root/crew").incarnation, workers.life(1)), (life, life)); // A6
     }
     assert_eq!(added.state(), SlotState::Down, "what was added is gone with that life"); // R9
     assert!(workers.plans.iter().all(|plan| plan.overlapped.load(Ordering::Relaxed) == 0)); // B11
