@@ -34,7 +34,7 @@ struct Instantly(bool);
 impl Provider for Instantly {
     fn call<'a>(&'a self, _: ProviderCall<'a>) -> BoxFuture<'a, Result<ProviderReply, ProviderError>> {
         let answer = match self.0 {
-            true => Ok(ProviderReply::Full(FullReply { body: "{}".into(), request_id: None })),
+            true => Ok(ProviderReply::Full(FullReply::new("{}"))),
             false => Err(ProviderError::new(ErrorKind::Connect, "refused")),
         };
         async { answer }.boxed()

@@ -39,17 +39,17 @@ impl Provider for Says {
 
 fn whole(text: &str) -> ProviderReply {
     let body = json!({ "choices": [{ "message": { "role": "assistant", "content": text } }] });
-    ProviderReply::Full(FullReply { body: body.to_string().into(), request_id: None })
+    ProviderReply::Full(FullReply::new(body.to_string()))
 }
 
 fn word_by_word(text: &'static str) -> StreamReply {
     let content = |word: &str| {
         let chunk = json!({ "choices": [{ "delta": { "content": word } }] });
-        Frame { bytes: format!("data: {chunk}\n\n").into(), kind: FrameKind::Content }
+        Frame::new(format!("data: {chunk}\n\n"), FrameKind::Content)
     };
-    let end = Frame { bytes: "data: [DONE]\n\n".into(), kind: FrameKind::End };
+    let end = Frame::new("data: [DONE]\n\n", FrameKind::End);
     let frames = text.split(' ').map(content).chain([end]).map(Ok);
-    StreamReply { frames: stream::iter(frames.collect::<Vec<_>>()).boxed(), request_id: None }
+    StreamReply::new(stream::iter(frames.collect::<Vec<_>>()).boxed())
 }
 
 #[tokio::main]

@@ -52,8 +52,8 @@ impl Provider for Service {
                 return Err(ProviderError::new(ErrorKind::Connect, "connection refused"));
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
-            let body = r#"{"choices":[{"message":{"content":"here I am"}}]}"#.into();
-            Ok(ProviderReply::Full(FullReply { body, request_id: None }))
+            let body = r#"{"choices":[{"message":{"content":"here I am"}}]}"#;
+            Ok(ProviderReply::Full(FullReply::new(body)))
         }
         .boxed()
     }

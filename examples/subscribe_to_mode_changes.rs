@@ -48,8 +48,8 @@ impl Provider for Service {
         let answer = match self.out.load(Ordering::Relaxed) {
             true => Err(ProviderError::new(ErrorKind::Connect, "connection refused")),
             false => {
-                let body = r#"{"choices":[{"message":{"content":"here I am"}}]}"#.into();
-                Ok(ProviderReply::Full(FullReply { body, request_id: None }))
+                let body = r#"{"choices":[{"message":{"content":"here I am"}}]}"#;
+                Ok(ProviderReply::Full(FullReply::new(body)))
             }
         };
         async { answer }.boxed()

@@ -7,12 +7,30 @@ use std::{ops::Range, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use serde::Serialize;
 
 use crate::error::{AttemptReport, ProviderError};
+
+/// What is asked for, and in whose words. A provider forwards what it speaks itself, translates what it can, and
+/// answers always in the words it was asked in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Api {
+    /// OpenAI's chat completions.
+    #[default]
+    Chat,
+    /// Anthropic's messages.
+    Messages,
+    /// OpenAI's responses.
+    Responses,
+    /// OpenAI's embeddings.
+    Embeddings,
+}
 
 /// A request as the caller sent it, with the members that matter already found.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// What is asked for.
+    pub api: Api,
     /// The body, byte for byte.
     pub body: Bytes,
     /// Where the value of `model` stands in the body, quotes included: a provider puts its own there.
@@ -28,9 +46,16 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request whose `model` value stands at `model` in `body`, and whose body asks for a stream or not.
+    /// A chat request whose `model` value stands at `model` in `body`, and whose body asks for a stream or not.
     pub fn new(body: Bytes, model: Range<usize>, stream: bool) -> Self {
-        Self { body, model, stream, body_streams: stream, id: None, timeout: None }
+        Self { api: Api::Chat, body, model, stream, body_streams: stream, id: None, timeout: None }
+    }
+
+    /// Asks for something else than a chat.
+    #[must_use]
+    pub fn api(mut self, api: Api) -> Self {
+        self.api = api;
+        self
     }
 
     /// Gives the call an id of the caller's own.
@@ -68,6 +93,48 @@ pub struct Frame {
     pub bytes: Bytes,
     /// What it means.
     pub kind: FrameKind,
+    /// The tokens used so far, where this event tells them.
+    pub usage: Option<Usage>,
+}
+
+impl Frame {
+    /// An event that tells no usage.
+    pub fn new(bytes: impl Into<Bytes>, kind: FrameKind) -> Self {
+        Self { bytes: bytes.into(), kind, usage: None }
+    }
+}
+
+/// What an answer took, in tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Read, cached ones included.
+    pub input_tokens: u64,
+    /// Written.
+    pub output_tokens: u64,
+}
+
+/// What a provider says, with an answer or a refusal, about our limits there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowances {
+    /// Requests.
+    pub requests: Allowance,
+    /// Tokens read and written together.
+    pub tokens: Allowance,
+    /// Tokens read.
+    pub input_tokens: Allowance,
+    /// Tokens written.
+    pub output_tokens: Allowance,
+}
+
+/// One limit, as far as it was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// How many a minute.
+    pub limit: Option<u64>,
+    /// How many are left.
+    pub remaining: Option<u64>,
+    /// How long until all of them are there again.
+    pub reset: Option<Duration>,
 }
 
 /// Frames as a provider yields them. It must end with [`FrameKind::End`]: an end without it is a truncation.
@@ -82,12 +149,25 @@ pub enum ProviderReply {
 }
 
 /// A whole answer of a provider.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct FullReply {
     /// The body, byte for byte.
     pub body: Bytes,
     /// The provider's own id of the request.
     pub request_id: Option<String>,
+    /// The tokens it took, if it says so.
+    pub usage: Option<Usage>,
+    /// Our limits there, if it says so.
+    pub allowances: Option<Box<Allowances>>,
+    /// What was asked for and this provider cannot do, in a word each: the answer was made without it.
+    pub lacks: Vec<&'static str>,
+}
+
+impl FullReply {
+    /// An answer of which nothing else is known.
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), ..Self::default() }
+    }
 }
 
 /// A streamed answer of a provider.
@@ -96,6 +176,17 @@ pub struct StreamReply {
     pub frames: FrameStream,
     /// The provider's own id of the request.
     pub request_id: Option<String>,
+    /// Our limits there, if it says so.
+    pub allowances: Option<Box<Allowances>>,
+    /// What was asked for and this provider cannot do, in a word each: the answer is made without it.
+    pub lacks: Vec<&'static str>,
+}
+
+impl StreamReply {
+    /// A stream of which nothing else is known.
+    pub fn new(frames: FrameStream) -> Self {
+        Self { frames, request_id: None, allowances: None, lacks: Vec::new() }
+    }
 }
 
 /// Who answered, and what it took.
@@ -111,6 +202,8 @@ pub struct Story {
     pub model: Arc<str>,
     /// The provider's own id of the request.
     pub upstream_request_id: Option<String>,
+    /// What was asked for and the provider cannot do, in a word each: the answer was made without it.
+    pub lacks: Vec<&'static str>,
     /// The attempts and refusals before the one that answered.
     pub failed: Vec<AttemptReport>,
 }

@@ -9,6 +9,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
+use crate::call::Allowances;
+
 /// What went wrong, as far as the policies care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -33,6 +35,8 @@ pub enum ErrorKind {
     ContextTooLong,
     /// The provider's content policy refused the prompt.
     ContentFiltered,
+    /// The provider cannot do what was asked for (no such API, no translation of a part that must not be lost).
+    Unsupported,
     /// The provider asks to try again at once (408, 409).
     Conflict,
     /// No connection: refused, unreachable, TLS failed.
@@ -55,8 +59,12 @@ pub enum ErrorKind {
     Panicked,
     /// Refused here: the provider's circuit is open.
     CircuitOpen,
+    /// Refused here: the provider is taken out, by an operator or because only an operator can help.
+    Isolated,
     /// Refused here: the provider already serves as many calls as it may.
     Busy,
+    /// Refused here: one more would go beyond the provider's rate limit.
+    Throttled,
     /// A fault of this machine (no file descriptors, no memory), never the provider's.
     Local,
     /// The caller's own deadline passed.
@@ -95,7 +103,7 @@ pub struct Class {
 
 impl ErrorKind {
     /// Every kind, in table order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::RateLimited,
         Self::QuotaExhausted,
         Self::Overloaded,
@@ -106,6 +114,7 @@ impl ErrorKind {
         Self::BadRequest,
         Self::ContextTooLong,
         Self::ContentFiltered,
+        Self::Unsupported,
         Self::Conflict,
         Self::Connect,
         Self::ConnectTimeout,
@@ -117,7 +126,9 @@ impl ErrorKind {
         Self::Truncated,
         Self::Panicked,
         Self::CircuitOpen,
+        Self::Isolated,
         Self::Busy,
+        Self::Throttled,
         Self::Local,
         Self::DeadlineExceeded,
         Self::Cancelled,
@@ -160,6 +171,9 @@ impl ErrorKind {
             Self::BadRequest => row(Healthy, false, false, 400, "bad_request", FIX),
             Self::ContextTooLong => row(Healthy, false, false, 400, "context_too_long", "shorten the prompt"),
             Self::ContentFiltered => row(Healthy, false, false, 400, "content_filtered", FIX),
+            Self::Unsupported => {
+                row(Healthy, false, true, 400, "unsupported", "ask a chain whose providers can do this")
+            }
             Self::Conflict => row(Neutral, true, true, 409, "conflict", "send the request again"),
             Self::Connect => row(Failing, true, true, 502, "connect", LATER),
             Self::ConnectTimeout => row(Failing, true, true, 504, "connect_timeout", LATER),
@@ -173,7 +187,16 @@ impl ErrorKind {
                 row(Failing, true, true, 500, "panicked", "report this as a bug; try again later")
             }
             Self::CircuitOpen => row(Neutral, false, true, 503, "circuit_open", "wait for the time given"),
+            Self::Isolated => row(
+                Neutral,
+                false,
+                true,
+                503,
+                "isolated",
+                "look at the provider's reason, then close its circuit",
+            ),
             Self::Busy => row(Neutral, false, true, 503, "busy", LATER),
+            Self::Throttled => row(Neutral, false, true, 429, "throttled", "wait for the time given"),
             Self::Local => row(Neutral, true, true, 503, "local_fault", "look at this machine's limits"),
             Self::DeadlineExceeded => row(Neutral, false, false, 504, "deadline_exceeded", "allow more time"),
             Self::Cancelled => row(Neutral, false, false, 499, "cancelled", "nothing: the caller left"),
@@ -187,7 +210,7 @@ impl ErrorKind {
 
     /// Did we refuse without asking the provider?
     pub const fn is_refusal(self) -> bool {
-        matches!(self, Self::CircuitOpen | Self::Busy)
+        matches!(self, Self::CircuitOpen | Self::Isolated | Self::Busy | Self::Throttled)
     }
 }
 
@@ -217,14 +240,24 @@ pub struct ProviderError {
     pub retry_after: Option<Duration>,
     /// The provider's own id of the request, for its support.
     pub request_id: Option<String>,
-    /// The provider's error body, to be forwarded unchanged where the caller speaks the same dialect.
+    /// The error's body in the caller's words, to be forwarded as it is.
     pub body: Option<Bytes>,
+    /// Our limits there, if the provider says so.
+    pub allowances: Option<Box<Allowances>>,
 }
 
 impl ProviderError {
     /// An error without an HTTP answer.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), status: None, retry_after: None, request_id: None, body: None }
+        Self {
+            kind,
+            message: message.into(),
+            status: None,
+            retry_after: None,
+            request_id: None,
+            body: None,
+            allowances: None,
+        }
     }
 }
 

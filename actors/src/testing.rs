@@ -178,11 +178,11 @@ impl FakeProvider {
         };
         match streams {
             true => Ok(ProviderReply::Stream(StreamReply {
-                frames: frames_of(frames, end, pace, running),
                 request_id: Some("fake".into()),
+                ..StreamReply::new(frames_of(frames, end, pace, running))
             })),
             false => {
-                Ok(ProviderReply::Full(FullReply { body: "{}".into(), request_id: Some("fake".into()) }))
+                Ok(ProviderReply::Full(FullReply { request_id: Some("fake".into()), ..FullReply::new("{}") }))
             }
         }
     }
@@ -197,7 +197,7 @@ async fn instead(act: Act) -> Result<ProviderReply, ProviderError> {
 }
 
 fn frames_of(kept: usize, end: Option<Broken>, pace: Duration, running: Running) -> FrameStream {
-    let frame = |bytes: &'static str, kind| Frame { bytes: Bytes::from_static(bytes.as_bytes()), kind };
+    let frame = |bytes: &'static str, kind| Frame::new(bytes, kind);
     let words = (0..FakeProvider::WORDS).map(|_| frame("word ", FrameKind::Content));
     let tail = [frame("finish ", FrameKind::Note), frame("end", FrameKind::End)];
     let all = [frame("role ", FrameKind::Note)].into_iter().chain(words).chain(tail);
@@ -214,7 +214,7 @@ fn frames_of(kept: usize, end: Option<Broken>, pace: Duration, running: Running)
             (None, Some(Broken::Hangs)) => pending().await,
             (None, Some(Broken::Pings)) => {
                 tokio::time::sleep(PING_EVERY).await;
-                Ok(Frame { bytes: Bytes::from_static(b"ping"), kind: FrameKind::Ping })
+                Ok(Frame::new("ping", FrameKind::Ping))
             }
         };
         Some((item, (sent, running)))

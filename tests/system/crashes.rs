@@ -40,7 +40,7 @@ impl Provider for Buggy {
             if self.fails.load(Ordering::Relaxed) {
                 return Err(ProviderError::new(ErrorKind::Connect, "refused"));
             }
-            Ok(ProviderReply::Full(FullReply { body: "{}".into(), request_id: None }))
+            Ok(ProviderReply::Full(FullReply::new("{}")))
         }
         .boxed()
     }

@@ -66,8 +66,8 @@ impl Chain {
     pub async fn call(&self, request: Request) -> Result<Reply, CallError> {
         let (answer, story) = self.answer(&Request { stream: false, ..request }).await?;
         match answer {
-            Answer::Full(FullReply { body, request_id }) => {
-                Ok(Reply { body, story: Story { upstream_request_id: request_id, ..story } })
+            Answer::Full(FullReply { body, request_id, lacks, .. }) => {
+                Ok(Reply { body, story: Story { upstream_request_id: request_id, lacks, ..story } })
             }
             Answer::Stream(_) => Err(self.lost(story)),
         }
@@ -193,6 +193,7 @@ impl<'a> Journey<'a> {
             provider: target.desk.name().clone(),
             model: target.model.clone(),
             upstream_request_id: None,
+            lacks: Vec::new(),
             failed: self.failed,
         }
     }

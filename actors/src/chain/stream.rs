@@ -40,6 +40,7 @@ impl ReplyStream {
     pub(super) fn new(mut frames: AnswerStream, mut story: Story) -> Self {
         frames.id = story.id.clone();
         story.upstream_request_id.clone_from(&frames.request_id);
+        story.lacks.clone_from(&frames.lacks);
         Self { story, frames }
     }
 
@@ -60,6 +61,7 @@ impl Stream for ReplyStream {
 pub(super) struct AnswerStream {
     frames: FrameStream,
     request_id: Option<String>,
+    lacks: Vec<&'static str>,
     prelude: VecDeque<Frame>,
     /// The call's id, for the log.
     id: Arc<str>,
@@ -84,11 +86,12 @@ impl AnswerStream {
     ) -> Result<Self, ProviderError> {
         let provider = permit.desk().name().clone();
         let timer = Box::pin(tokio::time::sleep_until(limits.first().0.into()));
-        let StreamReply { frames, request_id } = reply;
+        let StreamReply { frames, request_id, lacks, .. } = reply;
         let (prelude, permit) = (VecDeque::new(), Some(permit));
         let mut stream = Self {
             frames,
             request_id,
+            lacks,
             prelude,
             id: "".into(),
             permit,

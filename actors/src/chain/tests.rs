@@ -315,7 +315,7 @@ async fn a_provider_that_mistakes_one_form_of_answer_for_the_other_is_malformed(
             &'a self,
             _: crate::ports::ProviderCall<'a>,
         ) -> futures_util::future::BoxFuture<'a, Result<crate::call::ProviderReply, ProviderError>> {
-            let full = crate::call::FullReply { body: "{}".into(), request_id: None };
+            let full = crate::call::FullReply::new("{}");
             Box::pin(async { Ok(crate::call::ProviderReply::Full(full)) })
         }
     }

@@ -80,7 +80,7 @@ impl OpenAi {
         let request_id = classify::request_id(response.headers());
         let body = self.read(response, MAX_ANSWER).await;
         match body.and_then(|body| self.check(&body).map(|()| body)) {
-            Ok(body) => Ok(FullReply { body, request_id }),
+            Ok(body) => Ok(FullReply { request_id, ..FullReply::new(body) }),
             Err(error) => Err(ProviderError { request_id, ..error }),
         }
     }
@@ -110,7 +110,7 @@ impl OpenAi {
             return Err(ProviderError { request_id, ..error });
         }
         let secrets = self.secrets.clone();
-        Ok(StreamReply { frames: Events::new(response, secrets).into_frames(), request_id })
+        Ok(StreamReply { request_id, ..StreamReply::new(Events::new(response, secrets).into_frames()) })
     }
 
     async fn read(&self, response: Response, limit: usize) -> Result<Bytes, ProviderError> {

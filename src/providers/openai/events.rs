@@ -60,7 +60,7 @@ impl Events {
 
     fn frame(&mut self, bytes: Bytes) -> Result<Frame, ProviderError> {
         let kind = self.chunks.kind_of(&bytes)?;
-        Ok(Frame { bytes, kind })
+        Ok(Frame::new(bytes, kind))
     }
 
     fn last(&mut self) -> Result<Option<Frame>, ProviderError> {

@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     fn delta(event: &'static str) -> Option<String> {
-        delta_of(&Frame { bytes: event.into(), kind: FrameKind::Content })
+        delta_of(&Frame::new(event, FrameKind::Content))
     }
 
     #[test]
