@@ -7,9 +7,10 @@ use std::{
 };
 
 /// Rules are plain structs: `(state, event, now) -> (state, actions)`.
-const PURE: [&str; 10] = [
+const PURE: [&str; 11] = [
     "actors/src/backoff.rs",
-    "actors/src/error.rs",
+    "actors/src/error/kind.rs",
+    "actors/src/error/mod.rs",
     "actors/src/supervision/decision.rs",
     "actors/src/supervision/policy.rs",
     "actors/src/provider/breaker.rs",
