@@ -80,6 +80,9 @@ pub enum EventKind {
     CircuitChanged {
         /// The provider.
         provider: Arc<str>,
+        /// The model; nothing for the circuit of the whole account.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        model: Option<Arc<str>>,
         /// Its state before.
         from: &'static str,
         /// Its state now.
@@ -114,6 +117,9 @@ impl fmt::Display for EventKind {
             Self::VaultReset { actor } => write!(f, "{actor} begins anew, without what it had learnt"),
             Self::RuntimeBlocked { limit_ms } => {
                 write!(f, "nothing ran for {limit_ms} ms: threads are blocked")
+            }
+            Self::CircuitChanged { provider, model: Some(model), from, to, .. } => {
+                write!(f, "circuit of {provider}/{model}: {from} -> {to}")
             }
             Self::CircuitChanged { provider, from, to, .. } => {
                 write!(f, "circuit of {provider}: {from} -> {to}")

@@ -82,7 +82,8 @@ async fn a_panic_in_a_providers_code_is_an_attempt_that_failed() {
     a.panics.store(true, Ordering::Relaxed);
     let desk = runtime.system().provider("a").unwrap().clone();
     until("the panics open the circuit", async || !desk.is_usable()).await;
-    assert!(desk.reason().contains("panicked") && !desk.reason().contains("canary"));
+    let reason = desk.status(runtime.system().commons().now()).reason;
+    assert!(reason.contains("panicked") && !reason.contains("canary"));
     let (failed, calls) = under_load.await;
     assert_eq!(failed, 0, "of {calls} calls");
     let life = runtime.tree().find("root/providers/a").unwrap().incarnation;

@@ -49,7 +49,7 @@ fn config(a: &str, b: &str, timeouts: &str) -> Config {
             kind = "openai"
             base_url = "{url}"
             timeouts = {{ {timeouts} }}
-            breaker = {{ failures = 5, open_min = "300ms", open_max = "600ms" }}
+            breaker = {{ failures = 5, open_min = "300ms", open_max = "600ms", probes = 2, ramp = "50ms" }}
             "#
         )
     };
