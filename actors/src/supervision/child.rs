@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     decision::Role,
-    life::{Ended, Launch, Launcher, Running},
+    life::{Begin, Ended, Launch, Launcher, Running},
     policy::{Restart, Shutdown},
     slot::{Handle, Slot, SlotState, slot},
     tree::Node,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     commons::Commons,
     mode::board::{Concern, Health, Reporter},
-    shell::{Behavior, Exit},
+    shell::{Behavior, Exit, contain},
 };
 
 /// What a supervisor knows of a child before it runs.
@@ -176,14 +176,18 @@ impl ChildSpec {
         incarnation: u64,
     ) -> Result<(Running, Ended), Exit> {
         let over = CancellationToken::new();
+        let patience = self.patience();
+        let begin = Begin { parent, commons: commons.clone(), incarnation, patience, over: over.clone() };
         let launch = async {
             let last = self.last_life().clone();
             last.cancelled().await;
-            self.launcher.launch(parent, commons.clone(), incarnation, over.clone()).await
+            self.launcher.launch(begin).await
         };
-        let launched = tokio::time::timeout(self.start, launch)
-            .await
-            .unwrap_or_else(|_| Err(Exit::Failed(format!("did not start within {:?}", self.start))))?;
+        let late = || Exit::Failed(format!("did not start within {:?}", self.start));
+        // A start that is cut off is dropped in here too: what panics then is contained.
+        let launched =
+            contain(async { tokio::time::timeout(self.start, launch).await.unwrap_or_else(|_| Err(late())) });
+        let launched = launched.await?;
         *self.last_life() = over;
         self.node.up(incarnation);
         Ok(launched)

@@ -55,7 +55,8 @@ impl Kid {
         self.spec.role.restart == Restart::Temporary || !self.waiters.is_empty()
     }
 
-    /// Has one handler run, or one ping waited, for too long? Then its life is killed.
+    /// Has one callback run, or one ping waited, for too long? Then its life is killed. The last callback has the
+    /// time that its end may take, and answers no ping.
     fn hangs(&mut self, now: Instant) -> bool {
         let Some(running) = &self.running else { return false };
         let beats = running.beats();
@@ -66,11 +67,15 @@ impl Kid {
             self.ping = (self.ping.0 + 1, now);
             running.ping();
         }
+        let (hang_after, answer_within) = match running.is_winding_up() {
+            true => (self.spec.patience(), None),
+            false => (self.spec.hang_after, self.spec.answer_within),
+        };
         let over = |limit: Option<Duration>, since: Instant| {
             let waited = now.saturating_duration_since(since);
             limit.is_some_and(|limit| waited >= limit).then_some(waited)
         };
-        let hung = over(self.spec.hang_after, self.beat.1).or(over(self.spec.answer_within, self.ping.1));
+        let hung = over(hang_after, self.beat.1).or(over(answer_within, self.ping.1));
         hung.into_iter().for_each(|waited| running.kill_hung(waited));
         hung.is_some()
     }
