@@ -144,6 +144,14 @@ impl ChildSpec {
         self.reporter.get().into_iter().for_each(|reporter| reporter.report(health, text, None));
     }
 
+    /// Begins the end of one of its lives.
+    pub(crate) fn end(&self, running: &Running) {
+        match self.shutdown {
+            Shutdown::Brutal => running.kill(),
+            Shutdown::Within(_) | Shutdown::Infinity => running.stop(),
+        }
+    }
+
     /// How long its end may take before it is killed, or before a kill is given up.
     pub(crate) fn patience(&self) -> Option<Duration> {
         match self.shutdown {

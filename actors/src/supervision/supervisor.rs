@@ -170,10 +170,7 @@ impl Supervisor {
     fn stop(&self, child: Id, incarnation: u64, cx: &Cx<ChildNews>) {
         let Some(kid) = self.kids.get(&child) else { return };
         kid.spec.publish(SlotState::ShuttingDown);
-        match kid.spec.shutdown {
-            Shutdown::Brutal => self.running(child).for_each(Running::kill),
-            _ => self.running(child).for_each(Running::stop),
-        }
+        self.running(child).for_each(|running| kid.spec.end(running));
         if let Some(patience) = kid.spec.patience() {
             self.wait(patience, Event::Overdue { child, incarnation }, cx);
         }

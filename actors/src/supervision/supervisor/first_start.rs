@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{ChildNews, Supervisor, kid::Kid};
 use crate::{
     shell::{Cx, Exit, Failure},
-    supervision::{child::locked, slot::SlotState},
+    supervision::{child::locked, policy::Shutdown, slot::SlotState},
 };
 
 impl Supervisor {
@@ -42,10 +42,11 @@ impl Supervisor {
     async fn stop_all(&mut self) {
         for kid in self.kids.values().rev() {
             let Some(running) = &kid.running else { continue };
-            running.stop();
+            kid.spec.end(running);
             let limit = kid.spec.patience().unwrap_or(Duration::MAX);
             if tokio::time::timeout(limit, running.gone()).await.is_err() {
                 running.kill();
+                let _ = tokio::time::timeout(Shutdown::GRACE, running.gone()).await;
             }
             // Whether there is another life is for whoever hears of the failed start to say.
             kid.spec.publish(SlotState::ShuttingDown);

@@ -3,10 +3,37 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_first_start_stops_what_was_started_and_fails_the_whole() {
-    let error = workers(3, |plans| plans[2].failing_starts.store(1, Ordering::Relaxed)).await.err().unwrap();
-    let StartError::NotStarted(exit) = error else { panic!("{error}") };
-    assert!(exit.to_string().contains("root/crew/2: failed: no start"), "{exit}"); // S5
+async fn a_failing_first_start_stops_what_was_started_in_reverse_and_leaves_nothing_behind() {
+    let metrics = tokio::runtime::Handle::current().metrics();
+    for (failures, told) in [(1, "root/crew/2: failed: no start"), (2, "root/crew/2: panicked: no start")] {
+        let before = metrics.num_alive_tasks();
+        let plans = std::sync::Mutex::new(Vec::new());
+        let started = workers(3, |of| {
+            of[2].failing_starts.store(failures, Ordering::Relaxed);
+            *plans.lock().unwrap() = of.to_vec();
+        });
+        let error = started.await.err().unwrap();
+        let StartError::NotStarted(exit) = error else { panic!("{error}") };
+        assert!(exit.to_string().contains(told), "{exit}"); // S5
+        let plans = plans.into_inner().unwrap();
+        let order = ["1 cleans up", "1 is clean", "0 cleans up", "0 is clean"];
+        assert_eq!(plans[0].log.lines(), order, "who had not started has nothing to clean up");
+        settle().await;
+        assert!(plans.iter().all(|plan| plan.alive.load(Ordering::Relaxed) == 0)); // S4
+        assert_eq!(metrics.num_alive_tasks(), before);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_first_start_kills_at_once_what_is_to_end_brutally() {
+    let log = std::sync::Mutex::new(Log::default());
+    let fails = |plans: &[Arc<Plan>]| {
+        plans[1].failing_starts.store(1, Ordering::Relaxed);
+        *log.lock().unwrap() = plans[0].log.clone();
+    };
+    let brutal = |spec: ChildSpec| spec.shutdown(Shutdown::Brutal);
+    assert!(workers_under(RestartPolicy::default(), 2, fails, brutal).await.is_err());
+    assert_eq!(log.into_inner().unwrap().lines(), [""; 0]); // P3
 }
 
 #[tokio::test(start_paused = true)]
