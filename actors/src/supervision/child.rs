@@ -12,6 +12,7 @@ use ractor::ActorCell;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    below::Below,
     decision::Role,
     life::{Begin, Ended, Launch, Launcher, Running},
     policy::{Restart, Shutdown},
@@ -33,18 +34,11 @@ pub struct ChildSpec {
     pub(crate) answer_within: Option<Duration>,
     start: Duration,
     /// Those it supervises, if it is a supervisor.
-    below: Option<Below>,
+    below: Option<Arc<Below>>,
     /// Cancelled when its last life is over.
     last_life: Mutex<CancellationToken>,
     reporter: OnceLock<Reporter>,
     launcher: Box<dyn Launch>,
-}
-
-/// The children of one supervisor, in start order.
-pub(crate) type Below = Arc<Mutex<Vec<Arc<ChildSpec>>>>;
-
-pub(crate) fn locked(below: &Below) -> MutexGuard<'_, Vec<Arc<ChildSpec>>> {
-    below.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ChildSpec {
@@ -60,7 +54,7 @@ impl ChildSpec {
     }
 
     /// A child at an address and a place that are already known, over those `below` it.
-    pub(crate) fn at<B, F>(slot: Slot<B::Msg>, node: Arc<Node>, below: Option<Below>, make: F) -> Self
+    pub(crate) fn at<B, F>(slot: Slot<B::Msg>, node: Arc<Node>, below: Option<Arc<Below>>, make: F) -> Self
     where
         B: Behavior,
         F: Fn(u64) -> B + Send + Sync + 'static,
@@ -170,7 +164,7 @@ impl ChildSpec {
     /// that ended by a crash nobody else says so.
     pub(crate) fn publish(&self, state: SlotState) {
         if let (Some(below), SlotState::Restarting { .. } | SlotState::Down) = (&self.below, &state) {
-            locked(below).iter().for_each(|child| child.publish(state.clone()));
+            below.publish(&state);
         }
         self.node.publish(state.clone());
         self.launcher.publish(state);

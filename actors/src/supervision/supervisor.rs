@@ -4,16 +4,13 @@
 //! own [`first_start`]. [`kid`] is what it keeps of one child, [`telling`] what it tells of it, [`orders`] what can
 //! be asked of it by name.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use self::kid::Kid;
 use super::{
     admin::{AdminError, BadSpec, Children, Order},
-    child::{Below, ChildSpec},
+    below::Below,
+    child::ChildSpec,
     decision::{Action, Decision, Ending, Event, Id},
     life::{Ended, Running},
     policy::{RestartPolicy, Shutdown},
@@ -53,12 +50,14 @@ pub(super) type Answer = Reply<Result<(), AdminError>>;
 /// A supervisor: it starts its children in order, restarts them as its policy says, and stops them in reverse.
 pub struct Supervisor {
     path: Arc<str>,
-    node: Arc<Node>,
+    policy: RestartPolicy,
     fixed: Arc<Vec<Arc<ChildSpec>>>,
-    below: Below,
+    below: Arc<Below>,
     chance: fastrand::Rng,
     decision: Decision,
     kids: BTreeMap<Id, Kid>,
+    /// By path.
+    ids: BTreeMap<Arc<str>, Id>,
     sweep: Option<Timer>,
     last_exit: Option<String>,
     /// Why it gave up, if it did.
@@ -74,23 +73,23 @@ impl Supervisor {
         children: Vec<ChildSpec>,
         commons: &Commons,
     ) -> Result<(ChildSpec, Children), BadSpec> {
-        BadSpec::check_policy(path, &policy)?;
-        children.iter().try_for_each(BadSpec::check)?;
-        BadSpec::check_names(&children)?;
+        BadSpec::check_all(path, &policy, &children)?;
         children.iter().for_each(|child| child.enlist(commons));
         let fixed = Arc::new(children.into_iter().map(Arc::new).collect::<Vec<_>>());
-        let below: Below = Arc::new(Mutex::new(fixed.to_vec()));
-        let node = Node::supervisor(path.into(), fixed.iter().map(|child| child.node.clone()).collect());
+        let node = Node::supervisor(path.into());
+        let below = Arc::new(Below::new(node.clone()));
+        below.begin(&fixed);
         let (commons, (slot, handle)) = (commons.clone(), slot());
-        let (place, seat) = (node.clone(), below.clone());
+        let (place, seat) = (node.path.clone(), below.clone());
         let spec = ChildSpec::at(slot, node.clone(), Some(below), move |_| Self {
-            path: place.path.clone(),
-            node: place.clone(),
+            path: place.clone(),
+            policy,
             fixed: fixed.clone(),
             below: seat.clone(),
-            chance: commons.chance(&place.path),
+            chance: commons.chance(&place),
             decision: Decision::new(policy),
             kids: BTreeMap::new(),
+            ids: BTreeMap::new(),
             sweep: None,
             last_exit: None,
             gave_up: None,

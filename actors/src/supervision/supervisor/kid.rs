@@ -10,7 +10,13 @@ use std::{
 use super::{Answer, ChildNews, News, Supervisor};
 use crate::{
     shell::{Cx, Exit, Failure},
-    supervision::{admin::AdminError, child::ChildSpec, decision::Event, life::Running, policy::Restart},
+    supervision::{
+        admin::AdminError,
+        child::ChildSpec,
+        decision::{Event, Id},
+        life::Running,
+        policy::Restart,
+    },
 };
 
 /// How often handlers are looked at that might hang.
@@ -34,7 +40,7 @@ pub(super) struct Kid {
 }
 
 impl Kid {
-    pub(super) fn new(spec: Arc<ChildSpec>, cx: &Cx<ChildNews>) -> Self {
+    fn new(spec: Arc<ChildSpec>, cx: &Cx<ChildNews>) -> Self {
         let never = (0, cx.commons().now());
         Self { spec, running: None, beat: never, ping: never, last_exit: None, waiters: Vec::new() }
     }
@@ -53,6 +59,10 @@ impl Kid {
     /// A temporary child, or one that somebody waits for, may be down without being a trouble.
     pub(super) fn is_expected_down(&self) -> bool {
         self.spec.role.restart == Restart::Temporary || !self.waiters.is_empty()
+    }
+
+    fn is_watched(&self) -> bool {
+        self.spec.hang_after.is_some() || self.spec.answer_within.is_some()
     }
 
     /// Has one callback run, or one ping waited, for too long? Then its life is killed. The last callback has the
@@ -82,9 +92,22 @@ impl Kid {
 }
 
 impl Supervisor {
-    pub(super) fn look_for_hangs(&mut self, cx: &Cx<ChildNews>) {
-        let watched = |kid: &Kid| kid.spec.hang_after.is_some() || kid.spec.answer_within.is_some();
-        let watched = self.kids.values().any(watched);
+    pub(super) fn take_in(&mut self, child: Id, spec: Arc<ChildSpec>, cx: &Cx<ChildNews>) -> &mut Kid {
+        self.ids.insert(spec.path().clone(), child);
+        self.below.insert(child, &spec);
+        let kid = Kid::new(spec, cx);
+        self.look_for_hangs(kid.is_watched(), cx);
+        self.kids.entry(child).insert_entry(kid).into_mut()
+    }
+
+    pub(super) fn take_out(&mut self, child: Id) {
+        if let Some(kid) = self.kids.remove(&child) {
+            self.ids.remove(kid.spec.path());
+            self.below.remove(child);
+        }
+    }
+
+    fn look_for_hangs(&mut self, watched: bool, cx: &Cx<ChildNews>) {
         if watched && self.sweep.is_none() {
             self.sweep = Some(cx.after(SWEEP, ChildNews(News::Sweep)));
         }
@@ -100,7 +123,7 @@ impl Supervisor {
             self.decide(Event::Hung { child, incarnation }, cx)?;
         }
         self.sweep = None;
-        self.look_for_hangs(cx);
+        self.look_for_hangs(self.kids.values().any(Kid::is_watched), cx);
         Ok(())
     }
 }

@@ -9,11 +9,7 @@ use crate::{
     event::EventKind,
     mode::board::Health,
     shell::{Cx, Exit},
-    supervision::{
-        child::{ChildSpec, locked},
-        decision::Id,
-        slot::SlotState,
-    },
+    supervision::{decision::Id, slot::SlotState},
 };
 
 impl Supervisor {
@@ -51,15 +47,8 @@ impl Supervisor {
 
     pub(super) fn forget(&mut self, child: Id, cx: &Cx<ChildNews>) {
         self.say_down(child, cx);
-        if let Some(kid) = self.kids.remove(&child) {
-            kid.spec.report(Health::Ok, "");
-            self.take_out(&kid.spec);
-        }
-    }
-
-    pub(super) fn take_out(&self, spec: &Arc<ChildSpec>) {
-        locked(&self.below).retain(|known| !Arc::ptr_eq(known, spec));
-        self.show_children();
+        self.kids.get(&child).into_iter().for_each(|kid| kid.spec.report(Health::Ok, ""));
+        self.take_out(child);
     }
 
     pub(super) fn say_given_up(&mut self, child: Id, cx: &Cx<ChildNews>) {
@@ -69,9 +58,5 @@ impl Supervisor {
         self.kids.get(&child).into_iter().for_each(|kid| kid.spec.report(Health::Failed, &text));
         self.gave_up = Some(reason.clone());
         cx.commons().events.publish(EventKind::SupervisorGaveUp { actor: self.path.clone(), reason });
-    }
-
-    pub(super) fn show_children(&self) {
-        self.node.set_children(locked(&self.below).iter().map(|spec| spec.node.clone()).collect());
     }
 }
