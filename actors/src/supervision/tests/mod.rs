@@ -25,6 +25,7 @@ mod escalation;
 mod handles;
 mod hangs;
 mod restarts;
+mod scale;
 mod start;
 mod stop;
 mod systems;
