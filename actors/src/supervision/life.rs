@@ -87,6 +87,11 @@ impl Running {
         self.kill();
     }
 
+    /// How it ends, as far as that is known yet.
+    pub(crate) fn exit_so_far(&self) -> Exit {
+        self.exit.get().cloned().unwrap_or(Exit::Killed)
+    }
+
     /// How many handlers have begun and ended.
     pub(crate) fn beats(&self) -> u64 {
         self.pulse.0.beats.load(Ordering::Relaxed)

@@ -108,6 +108,10 @@ impl Node {
         self.status().incarnation
     }
 
+    pub(crate) fn restarts(&self) -> u64 {
+        self.status().restarts
+    }
+
     pub(crate) fn exited(&self, exit: Exit) {
         self.status().last_exit = Some(exit);
     }

@@ -9,6 +9,7 @@ use std::{
 
 use super::{Answer, ChildNews, News, Supervisor};
 use crate::{
+    commons::Timer,
     shell::{Cx, Exit, Failure},
     supervision::{
         admin::AdminError,
@@ -35,6 +36,8 @@ pub(super) struct Kid {
     pub(super) beat: (u64, Instant),
     /// How many pings were sent, and when the last one.
     pub(super) ping: (u64, Instant),
+    /// What it has to be done with in time.
+    pub(super) wait: Option<Timer>,
     pub(super) last_exit: Option<Exit>,
     pub(super) waiters: Vec<Waiter>,
 }
@@ -42,7 +45,15 @@ pub(super) struct Kid {
 impl Kid {
     fn new(spec: Arc<ChildSpec>, cx: &Cx<ChildNews>) -> Self {
         let never = (0, cx.commons().now());
-        Self { spec, running: None, beat: never, ping: never, last_exit: None, waiters: Vec::new() }
+        Self {
+            spec,
+            running: None,
+            beat: never,
+            ping: never,
+            wait: None,
+            last_exit: None,
+            waiters: Vec::new(),
+        }
     }
 
     /// Tells those who wait for it to be up, or down; a failure if it is not what they waited for.

@@ -24,6 +24,7 @@ mod cleanup;
 mod escalation;
 mod handles;
 mod hangs;
+mod reports;
 mod restarts;
 mod scale;
 mod start;

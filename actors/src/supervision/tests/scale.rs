@@ -18,7 +18,8 @@ fn now() -> Instant {
 async fn cost(children: usize) -> [Duration; 3] {
     let workers = workers(0, |_| ()).await.unwrap();
     settle().await;
-    let (rows, plan, mut handles) = (workers.commons().health.rows().len(), Arc::default(), Vec::new());
+    let (rows, tasks) = (workers.commons().health.rows().len(), workers.commons().tasks.len());
+    let (plan, mut handles) = (Arc::default(), Vec::new());
     let began = now();
     for n in 0..children {
         let (spec, handle) = worker(&n.to_string(), &plan);
@@ -41,6 +42,7 @@ async fn cost(children: usize) -> [Duration; 3] {
     assert_eq!(workers.children.snapshot().counts().active, children / 2);
     assert_eq!(workers.children.snapshot().counts().specs, children / 2); // T6
     assert_eq!(workers.commons().health.rows().len(), rows + children / 2);
+    assert_eq!(workers.commons().tasks.len(), tasks + children / 2);
     let began = now();
     workers.shut_down().await;
     [started, ended, began.elapsed()]

@@ -9,6 +9,10 @@ pub(super) enum Order {
     Count,
     Fail,
     Panic,
+    /// Fails, and says this.
+    FailSaying(String),
+    /// Panics, and says this.
+    PanicSaying(String),
     Stop,
     Hang,
     /// Ends itself by force.
@@ -131,6 +135,8 @@ impl Behavior for Worker {
             Order::Count => drop(self.plan.counted.fetch_add(1, Ordering::Relaxed)),
             Order::Fail => return Err(Failure("told to".into())),
             Order::Panic => panic!("told to"),
+            Order::FailSaying(text) => return Err(Failure(text)),
+            Order::PanicSaying(text) => std::panic::panic_any(text),
             Order::Stop => cx.stop(),
             Order::Hang => std::future::pending().await,
             Order::Kill => cx.cell().kill(),
