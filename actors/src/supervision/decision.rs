@@ -63,13 +63,16 @@ pub(crate) struct Decision {
     regroup: Option<Regroup>,
     abandoned: u32,
     closing: bool,
+    /// While it is closing: all children from this one on are down.
+    down_from: Id,
 }
 
 impl Decision {
     /// A supervisor without children.
     pub(crate) fn new(policy: RestartPolicy) -> Self {
         let (children, recent) = (BTreeMap::new(), VecDeque::new());
-        Self { policy, children, next: 0, recent, regroup: None, abandoned: 0, closing: false }
+        let (next, down_from) = (0, Id::MAX);
+        Self { policy, children, next, recent, regroup: None, abandoned: 0, closing: false, down_from }
     }
 
     /// Takes in a child that was just started in the given life, or skipped its start.
@@ -138,7 +141,8 @@ impl Decision {
             return Vec::new();
         }
         it.phase = Phase::Up { since: now };
-        if it.wanted || self.closing { self.advance() } else { self.stop(child) }
+        let stops = if self.closing { self.policy.stop_together } else { !it.wanted };
+        if stops { self.stop(child) } else { self.advance() }
     }
 
     fn exited(&mut self, child: Id, ending: Ending, now: Instant, chance: f64) -> Vec<Action> {

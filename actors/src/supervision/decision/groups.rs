@@ -37,7 +37,7 @@ impl Decision {
     /// Goes on with what is done one child at a time: closing, or a group on its way to its next life.
     pub(super) fn advance(&mut self) -> Vec<Action> {
         if self.closing {
-            return self.stop_last(0).unwrap_or_else(|| vec![Action::Finish]);
+            return self.close_last();
         }
         let Some(group) = self.regroup else { return Vec::new() };
         match group.stage {
@@ -118,7 +118,23 @@ impl Decision {
                 actions.push(Action::StayDown { child: *child });
             }
         }
+        if self.policy.stop_together {
+            actions.extend(self.stop_last(0).into_iter().flatten());
+        }
         actions.extend(self.advance());
         actions
+    }
+
+    /// All end: the last one that is still there is the next. Nobody is started any more, so that those found
+    /// down once need not be looked at again.
+    fn close_last(&mut self) -> Vec<Action> {
+        while let Some((last, it)) = self.children.range(..self.down_from).next_back() {
+            match it.phase {
+                Phase::Down | Phase::Waiting => self.down_from = *last,
+                Phase::Up { .. } => return self.stop(*last),
+                Phase::Starting(_) | Phase::Stopping { .. } => return Vec::new(),
+            }
+        }
+        vec![Action::Finish]
     }
 }
