@@ -245,7 +245,6 @@ impl Decision {
             // Nothing has failed: also of a child that was just added, the spec is kept.
             lived = Phase::Down;
         }
-        let was_stopped = matches!(lived, Phase::Stopping { .. });
         if self.closing
             || !it.wanted
             || ending == Ending::Skipped
@@ -268,27 +267,29 @@ impl Decision {
         if again {
             return self.restart(child, lived, now, chance);
         }
-        let significant = it.role.significant && !was_stopped;
-        let mut actions = self.ended(child, lived);
-        if significant && self.ends_with_significant() {
-            actions.extend(self.close());
-        }
+        // Whoever was asked to end is not wanted, or in a group: so this is its own end, be it that it hung.
+        let significant = it.role.significant;
+        let mut actions = self.leave(child, lived);
+        let over = significant && self.ends_with_significant();
+        actions.extend(if over { self.close() } else { self.advance() });
+        actions
+    }
+
+    fn ended(&mut self, child: Id, lived: Phase) -> Vec<Action> {
+        let mut actions = self.leave(child, lived);
+        actions.extend(self.advance());
         actions
     }
 
     /// The child is down and stays so; what cannot come back is forgotten.
-    fn ended(&mut self, child: Id, lived: Phase) -> Vec<Action> {
+    fn leave(&mut self, child: Id, lived: Phase) -> Vec<Action> {
         let Some(it) = self.children.get_mut(&child) else { return Vec::new() };
         it.wanted = false;
-        let mut actions = match it.role.restart == Restart::Temporary || lived == Phase::Starting(By::Adder) {
-            true => {
-                self.children.remove(&child);
-                vec![Action::Forget { child }]
-            }
-            false => vec![Action::StayDown { child }],
-        };
-        actions.extend(self.advance());
-        actions
+        if it.role.restart == Restart::Temporary || lived == Phase::Starting(By::Adder) {
+            self.children.remove(&child);
+            return vec![Action::Forget { child }];
+        }
+        vec![Action::StayDown { child }]
     }
 
     fn ends_with_significant(&self) -> bool {
@@ -527,6 +528,9 @@ impl Decision {
     }
 }
 
+#[cfg(test)]
+#[path = "edge_tests.rs"]
+mod edge_tests;
 #[cfg(test)]
 #[path = "strategy_tests.rs"]
 mod strategy_tests;
