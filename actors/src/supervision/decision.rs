@@ -102,7 +102,7 @@ enum By {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Starting(By),
-    Up { since: Instant },
+    Up,
     Waiting,
     Stopping { killed: bool },
     Down,
@@ -115,6 +115,8 @@ struct Child {
     /// Should it run? What is not wanted ends, and stays down.
     wanted: bool,
     incarnation: u64,
+    /// Since when the present life is up, until it is over.
+    up_since: Option<Instant>,
     in_a_row: u32,
 }
 
@@ -155,20 +157,20 @@ impl Decision {
 
     /// Takes in a child that was just started in the given life, or skipped its start.
     pub(crate) fn adopt(&mut self, role: Role, incarnation: u64, up_since: Option<Instant>) -> Id {
-        let phase = up_since.map_or(Phase::Down, |since| Phase::Up { since });
-        self.insert(role, incarnation, phase, up_since.is_some())
+        let phase = if up_since.is_some() { Phase::Up } else { Phase::Down };
+        self.insert(role, incarnation, phase, up_since)
     }
 
     /// Takes in a child that is to be started; if that fails, nothing of it stays.
     pub(crate) fn add(&mut self, role: Role, incarnation: u64) -> (Id, Action) {
-        let child = self.insert(role, incarnation, Phase::Starting(By::Adder), true);
+        let child = self.insert(role, incarnation, Phase::Starting(By::Adder), None);
         (child, Action::Start { child, incarnation })
     }
 
-    fn insert(&mut self, role: Role, incarnation: u64, phase: Phase, wanted: bool) -> Id {
-        let id = self.next;
+    fn insert(&mut self, role: Role, incarnation: u64, phase: Phase, up_since: Option<Instant>) -> Id {
+        let (id, wanted) = (self.next, phase != Phase::Down);
         self.next += 1;
-        self.children.insert(id, Child { role, phase, wanted, incarnation, in_a_row: 0 });
+        self.children.insert(id, Child { role, phase, wanted, incarnation, up_since, in_a_row: 0 });
         id
     }
 
@@ -182,7 +184,7 @@ impl Decision {
     pub(crate) fn standing(&self, child: Id) -> Option<Standing> {
         let it = self.children.get(&child)?;
         Some(match it.phase {
-            Phase::Up { .. } | Phase::Stopping { .. } => Standing::Running,
+            Phase::Up | Phase::Stopping { .. } => Standing::Running,
             Phase::Down if !it.wanted || self.closing => Standing::Stopped,
             Phase::Starting(_) | Phase::Waiting | Phase::Down => Standing::Restarting,
         })
@@ -230,7 +232,7 @@ impl Decision {
         if !matches!(it.phase, Phase::Starting(_)) {
             return Vec::new();
         }
-        it.phase = Phase::Up { since: now };
+        (it.phase, it.up_since) = (Phase::Up, Some(now));
         if it.wanted || self.closing { self.advance() } else { self.stop(child) }
     }
 
@@ -241,6 +243,10 @@ impl Decision {
             return Vec::new();
         }
         it.phase = Phase::Down;
+        let reset_after = self.policy.reset_after;
+        if it.up_since.take().is_some_and(|since| now.saturating_duration_since(since) >= reset_after) {
+            it.in_a_row = 0;
+        }
         if ending == Ending::Skipped {
             // Nothing has failed: also of a child that was just added, the spec is kept.
             lived = Phase::Down;
@@ -308,11 +314,6 @@ impl Decision {
         }
         let policy = self.policy;
         let Some(it) = self.children.get_mut(&child) else { return Vec::new() };
-        if let Phase::Up { since } = lived
-            && now.saturating_duration_since(since) >= policy.reset_after
-        {
-            it.in_a_row = 0;
-        }
         let delay = policy.backoff.delay(it.in_a_row, chance);
         it.in_a_row += 1;
         let exhausted = policy.in_a_row.is_some_and(|limit| it.in_a_row > limit);
@@ -407,7 +408,7 @@ impl Decision {
                     it.phase = Phase::Down;
                     continue;
                 }
-                Phase::Up { .. } => {
+                Phase::Up => {
                     it.phase = Phase::Stopping { killed: false };
                     actions.push(Action::Stop { child: *child, incarnation: it.incarnation });
                 }
@@ -444,7 +445,7 @@ impl Decision {
     fn hung(&mut self, child: Id) -> Vec<Action> {
         let Some(it) = self.children.get_mut(&child) else { return Vec::new() };
         match it.phase {
-            Phase::Up { .. } => {
+            Phase::Up => {
                 it.phase = Phase::Stopping { killed: true };
                 vec![Action::Kill { child, incarnation: it.incarnation }]
             }
@@ -481,7 +482,7 @@ impl Decision {
         let Some(it) = self.children.get_mut(&child).filter(|it| it.wanted) else { return Vec::new() };
         it.wanted = false;
         match it.phase {
-            Phase::Up { .. } => self.stop(child),
+            Phase::Up => self.stop(child),
             // It ends when it has started, or has ended already.
             Phase::Starting(_) | Phase::Stopping { .. } => Vec::new(),
             Phase::Waiting | Phase::Down => {

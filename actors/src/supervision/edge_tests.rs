@@ -19,3 +19,38 @@ fn a_significant_child_that_hangs_has_ended_by_itself() {
     hung(&mut scene, 1);
     assert_eq!(scene.exit(1), [Action::Forget { child: 1 }, stop(0)]); // G2, T2
 }
+
+#[test]
+fn a_long_life_ends_the_row_also_if_it_hung_or_was_stopped_with_its_group() {
+    let attempt_after = |end: fn(&mut Scene)| {
+        let mut scene = Scene::new(ALL, 2);
+        let crash = |scene: &mut Scene| {
+            scene.exit(0);
+            scene.exit(1);
+            scene.backoff_over(0);
+            scene.started(0);
+            scene.started(1);
+        };
+        crash(&mut scene);
+        crash(&mut scene);
+        scene.now += 10 * SECOND;
+        end(&mut scene);
+        match scene.exit(1)[..] {
+            [Action::AwaitBackoff { child: 0, attempt, .. }, ..] => attempt,
+            ref other => panic!("{other:?}"),
+        }
+    };
+    let hangs = |scene: &mut Scene| {
+        hung(scene, 0);
+        scene.exit(0);
+    };
+    let goes_along = |scene: &mut Scene| {
+        scene.exit(1);
+        scene.exit(0);
+        scene.backoff_over(1);
+        scene.started(0);
+        scene.started(1);
+        scene.exit(0);
+    };
+    assert_eq!([attempt_after(hangs), attempt_after(goes_along)], [1, 1]); // B2
+}
