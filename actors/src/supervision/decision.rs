@@ -463,15 +463,11 @@ impl Decision {
             }
             Phase::Stopping { killed: true } => {
                 self.abandoned += 1;
-                let too_many = self.abandoned > ZOMBIES && !self.closing;
                 let mut actions = vec![Action::Abandon { child }];
-                actions.extend(if too_many {
-                    // Nobody waits for its end any more.
-                    it.phase = Phase::Down;
-                    self.give_up(child)
-                } else {
-                    self.exited(child, Ending::Abnormal, now, chance)
-                });
+                if self.abandoned > ZOMBIES && !self.closing {
+                    actions.extend(self.give_up(child));
+                }
+                actions.extend(self.exited(child, Ending::Abnormal, now, chance));
                 actions
             }
             _ => Vec::new(),

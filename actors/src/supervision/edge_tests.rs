@@ -54,3 +54,18 @@ fn a_long_life_ends_the_row_also_if_it_hung_or_was_stopped_with_its_group() {
     };
     assert_eq!([attempt_after(hangs), attempt_after(goes_along)], [1, 1]); // B2
 }
+
+#[test]
+fn of_a_child_that_an_operator_ended_it_is_said_even_if_it_blocks_one_thread_too_many() {
+    let mut scene = Scene::new(PATIENT, 1);
+    for _ in 0..ZOMBIES {
+        hung(&mut scene, 0);
+        scene.overdue(0);
+        scene.backoff_over(0);
+        scene.started(0);
+    }
+    scene.on(Event::Terminate { child: 0 });
+    scene.overdue(0);
+    let ends = [Action::Abandon { child: 0 }, Action::GiveUp { child: 0 }, Action::Finish];
+    assert_eq!((scene.overdue(0), scene.down), (ends.to_vec(), vec![0])); // B9, A1
+}
