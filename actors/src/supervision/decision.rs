@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::RangeBounds,
     time::{Duration, Instant},
 };
 
@@ -320,7 +321,10 @@ impl Decision {
         match policy.strategy {
             Strategy::OneForOne if exhausted => self.ended(child, lived),
             _ if exhausted => self.give_up(child),
-            Strategy::OneForOne => vec![self.wait(child, delay)],
+            Strategy::OneForOne => {
+                self.renew(child..=child);
+                vec![self.wait(child, delay)]
+            }
             Strategy::OneForAll => self.regroup(0, child, delay),
             Strategy::RestForOne => self.regroup(child, child, delay),
         }
@@ -341,7 +345,6 @@ impl Decision {
 
     fn wait(&mut self, child: Id, delay: Duration) -> Action {
         let Some(it) = self.children.get_mut(&child) else { return Action::StayDown { child } };
-        it.incarnation += 1;
         it.phase = Phase::Waiting;
         Action::AwaitBackoff { child, incarnation: it.incarnation, attempt: it.in_a_row, delay }
     }
@@ -367,6 +370,7 @@ impl Decision {
 
     fn hold_back(&mut self, group: Regroup) -> Vec<Action> {
         let Regroup { from, leader, delay, .. } = group;
+        self.renew(from..);
         if self.children.get(&leader).is_none_or(|it| !it.wanted) {
             // The operator took it out meanwhile; the others need not wait.
             self.regroup = Some(Regroup { stage: Stage::Starting, ..group });
@@ -375,11 +379,15 @@ impl Decision {
         self.regroup = Some(Regroup { stage: Stage::Waiting, ..group });
         let mut actions = vec![self.wait(leader, delay)];
         let attempt = self.children.get(&leader).map_or(1, |it| it.in_a_row);
-        for (child, it) in self.children.range_mut(from..).filter(|(id, it)| **id != leader && it.wanted) {
-            it.incarnation += 1;
-            actions.push(Action::HoldBack { child: *child, attempt, delay });
-        }
+        let others = self.children.range(from..).filter(|(id, it)| **id != leader && it.wanted);
+        actions.extend(others.map(|(child, _)| Action::HoldBack { child: *child, attempt, delay }));
         actions
+    }
+
+    /// Those who should live are to have a new life: what is still told of their last one is old.
+    fn renew(&mut self, children: impl RangeBounds<Id>) {
+        let wanted = self.children.range_mut(children).filter(|(_, it)| it.wanted);
+        wanted.for_each(|(_, it)| it.incarnation += 1);
     }
 
     /// The first child that should run and does not is started next; one at a time keeps the order.

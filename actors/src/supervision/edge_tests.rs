@@ -69,3 +69,14 @@ fn of_a_child_that_an_operator_ended_it_is_said_even_if_it_blocks_one_thread_too
     let ends = [Action::Abandon { child: 0 }, Action::GiveUp { child: 0 }, Action::Finish];
     assert_eq!((scene.overdue(0), scene.down), (ends.to_vec(), vec![0])); // B9, A1
 }
+
+#[test]
+fn whoever_returns_without_a_wait_has_a_new_life_all_the_same() {
+    let mut scene = Scene::new(ALL, 2);
+    scene.exit(0);
+    scene.on(Event::Terminate { child: 0 });
+    assert_eq!(scene.exit(1), [Action::Start { child: 1, incarnation: 2 }]);
+    scene.started(1);
+    scene.on(Event::Shutdown);
+    assert_eq!(scene.on(Event::Overdue { child: 1, incarnation: 1 }), [], "that was for its last life"); // R12
+}
