@@ -483,7 +483,11 @@ impl Decision {
     }
 
     fn terminate(&mut self, child: Id) -> Vec<Action> {
-        let Some(it) = self.children.get_mut(&child).filter(|it| it.wanted) else { return Vec::new() };
+        let closing = self.closing;
+        // While all end, each one's turn comes: nobody goes before those that build on it.
+        let Some(it) = self.children.get_mut(&child).filter(|it| it.wanted && !closing) else {
+            return Vec::new();
+        };
         it.wanted = false;
         match it.phase {
             Phase::Up => self.stop(child),

@@ -80,3 +80,11 @@ fn whoever_returns_without_a_wait_has_a_new_life_all_the_same() {
     scene.on(Event::Shutdown);
     assert_eq!(scene.on(Event::Overdue { child: 1, incarnation: 1 }), [], "that was for its last life"); // R12
 }
+
+#[test]
+fn an_operator_changes_nothing_in_the_order_of_a_shutdown() {
+    let mut scene = Scene::new(PATIENT, 3);
+    scene.on(Event::Shutdown);
+    assert_eq!(scene.on(Event::Terminate { child: 0 }), []);
+    assert_eq!(scene.exit(2), [stop(1)]); // P5
+}
