@@ -126,6 +126,7 @@ struct Child {
 struct Regroup {
     from: Id,
     leader: Id,
+    attempt: u32,
     delay: Duration,
     stage: Stage,
 }
@@ -317,16 +318,17 @@ impl Decision {
         let Some(it) = self.children.get_mut(&child) else { return Vec::new() };
         let delay = policy.backoff.delay(it.in_a_row, chance);
         it.in_a_row += 1;
-        let exhausted = policy.in_a_row.is_some_and(|limit| it.in_a_row > limit);
+        let attempt = it.in_a_row;
+        let exhausted = policy.in_a_row.is_some_and(|limit| attempt > limit);
         match policy.strategy {
             Strategy::OneForOne if exhausted => self.ended(child, lived),
             _ if exhausted => self.give_up(child),
             Strategy::OneForOne => {
                 self.renew(child..=child);
-                vec![self.wait(child, delay)]
+                vec![self.wait(child, attempt, delay)]
             }
-            Strategy::OneForAll => self.regroup(0, child, delay),
-            Strategy::RestForOne => self.regroup(child, child, delay),
+            Strategy::OneForAll => self.regroup(0, child, attempt, delay),
+            Strategy::RestForOne => self.regroup(child, child, attempt, delay),
         }
     }
 
@@ -343,15 +345,15 @@ impl Decision {
         actions
     }
 
-    fn wait(&mut self, child: Id, delay: Duration) -> Action {
+    fn wait(&mut self, child: Id, attempt: u32, delay: Duration) -> Action {
         let Some(it) = self.children.get_mut(&child) else { return Action::StayDown { child } };
         it.phase = Phase::Waiting;
-        Action::AwaitBackoff { child, incarnation: it.incarnation, attempt: it.in_a_row, delay }
+        Action::AwaitBackoff { child, incarnation: it.incarnation, attempt, delay }
     }
 
-    fn regroup(&mut self, from: Id, leader: Id, delay: Duration) -> Vec<Action> {
+    fn regroup(&mut self, from: Id, leader: Id, attempt: u32, delay: Duration) -> Vec<Action> {
         let from = self.regroup.map_or(from, |group| group.from.min(from));
-        self.regroup = Some(Regroup { from, leader, delay, stage: Stage::Stopping });
+        self.regroup = Some(Regroup { from, leader, attempt, delay, stage: Stage::Stopping });
         self.advance()
     }
 
@@ -369,7 +371,7 @@ impl Decision {
     }
 
     fn hold_back(&mut self, group: Regroup) -> Vec<Action> {
-        let Regroup { from, leader, delay, .. } = group;
+        let Regroup { from, leader, attempt, delay, .. } = group;
         self.renew(from..);
         if self.children.get(&leader).is_none_or(|it| !it.wanted) {
             // The operator took it out meanwhile; the others need not wait.
@@ -377,8 +379,7 @@ impl Decision {
             return self.start_first(from);
         }
         self.regroup = Some(Regroup { stage: Stage::Waiting, ..group });
-        let mut actions = vec![self.wait(leader, delay)];
-        let attempt = self.children.get(&leader).map_or(1, |it| it.in_a_row);
+        let mut actions = vec![self.wait(leader, attempt, delay)];
         let others = self.children.range(from..).filter(|(id, it)| **id != leader && it.wanted);
         actions.extend(others.map(|(child, _)| Action::HoldBack { child: *child, attempt, delay }));
         actions

@@ -88,3 +88,16 @@ fn an_operator_changes_nothing_in_the_order_of_a_shutdown() {
     assert_eq!(scene.on(Event::Terminate { child: 0 }), []);
     assert_eq!(scene.exit(2), [stop(1)]); // P5
 }
+
+#[test]
+fn a_leader_that_was_revived_while_its_group_stops_still_waits_as_its_crash_asked_for() {
+    let mut scene = Scene::new(ALL, 2);
+    scene.exit(0);
+    scene.on(Event::Terminate { child: 0 });
+    scene.on(Event::Revive { child: 0 });
+    scene.exit(1);
+    scene.started(0);
+    let held = Action::HoldBack { child: 1, attempt: 1, delay: SECOND };
+    let wait = Action::AwaitBackoff { child: 0, incarnation: 3, attempt: 1, delay: SECOND };
+    assert_eq!(scene.exit(0), [wait, held]); // B1
+}
