@@ -353,6 +353,9 @@ impl Decision {
 
     fn regroup(&mut self, from: Id, leader: Id, attempt: u32, delay: Duration) -> Vec<Action> {
         let from = self.regroup.map_or(from, |group| group.from.min(from));
+        // Whoever led the group before waits along with it now.
+        let waiting = self.children.values_mut().filter(|it| it.phase == Phase::Waiting);
+        waiting.for_each(|it| it.phase = Phase::Down);
         self.regroup = Some(Regroup { from, leader, attempt, delay, stage: Stage::Stopping });
         self.advance()
     }
@@ -412,11 +415,7 @@ impl Decision {
         let (mut actions, mut left) = (Vec::new(), false);
         for (child, it) in self.children.range_mut(from..).rev() {
             match it.phase {
-                Phase::Down => continue,
-                Phase::Waiting => {
-                    it.phase = Phase::Down;
-                    continue;
-                }
+                Phase::Down | Phase::Waiting => continue,
                 Phase::Up => {
                     it.phase = Phase::Stopping { killed: false };
                     actions.push(Action::Stop { child: *child, incarnation: it.incarnation });

@@ -101,3 +101,15 @@ fn a_leader_that_was_revived_while_its_group_stops_still_waits_as_its_crash_aske
     let wait = Action::AwaitBackoff { child: 0, incarnation: 3, attempt: 1, delay: SECOND };
     assert_eq!(scene.exit(0), [wait, held]); // B1
 }
+
+#[test]
+fn the_wait_of_a_former_leader_starts_nobody_while_its_group_stops_again() {
+    let mut scene = Scene::new(ALL, 1);
+    scene.exit(0);
+    let [(first, _), (second, _)] = [0, 1].map(|_| scene.decision.add(PERMANENT, 1));
+    scene.started(first);
+    scene.started(second);
+    assert_eq!(scene.exit(first), [stop(second)]);
+    assert_eq!(scene.backoff_over(0), [], "it waits with the new leader"); // R11
+    assert!(matches!(scene.exit(second)[0], Action::AwaitBackoff { child: 1, .. }));
+}
