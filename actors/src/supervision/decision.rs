@@ -541,6 +541,9 @@ impl Decision {
 #[path = "edge_tests.rs"]
 mod edge_tests;
 #[cfg(test)]
+#[path = "model_tests.rs"]
+mod model_tests;
+#[cfg(test)]
 #[path = "strategy_tests.rs"]
 mod strategy_tests;
 #[cfg(test)]
