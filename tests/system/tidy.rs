@@ -7,13 +7,17 @@ use std::{
 };
 
 /// Rules are plain structs: `(state, event, now) -> (state, actions)`.
-const PURE: [&str; 10] = [
+const PURE: [&str; 14] = [
     "actors/src/backoff.rs",
     "actors/src/error.rs",
     "actors/src/supervision/decision.rs",
     "actors/src/supervision/policy.rs",
     "actors/src/provider/breaker.rs",
+    "actors/src/provider/limiter/dimension.rs",
+    "actors/src/provider/limiter/mod.rs",
+    "actors/src/provider/limiter/policy.rs",
     "actors/src/provider/policy.rs",
+    "actors/src/provider/sliding.rs",
     "actors/src/chain/plan.rs",
     "actors/src/chain/policy.rs",
     "actors/src/mode/mod.rs",

@@ -7,9 +7,13 @@
 pub mod actor;
 pub mod breaker;
 pub mod desk;
+pub mod limiter;
 pub mod policy;
+mod sliding;
 
 pub use desk::{ProviderDesk, ProviderStatus};
 
+#[cfg(test)]
+mod agenda_tests;
 #[cfg(test)]
 mod tests;
