@@ -7,12 +7,13 @@ use std::{
 };
 
 /// Rules are plain structs: `(state, event, now) -> (state, actions)`.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "actors/src/backoff.rs",
     "actors/src/error.rs",
     "actors/src/supervision/decision.rs",
     "actors/src/supervision/policy.rs",
     "actors/src/provider/breaker.rs",
+    "actors/src/provider/budget.rs",
     "actors/src/provider/limiter/dimension.rs",
     "actors/src/provider/limiter/mod.rs",
     "actors/src/provider/limiter/policy.rs",

@@ -6,6 +6,7 @@
 
 pub mod actor;
 pub mod breaker;
+pub mod budget;
 pub mod desk;
 pub mod limiter;
 pub mod policy;
