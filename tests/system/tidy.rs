@@ -7,11 +7,12 @@ use std::{
 };
 
 /// Rules are plain structs: `(state, event, now) -> (state, actions)`.
-const PURE: [&str; 15] = [
+const PURE: [&str; 16] = [
     "actors/src/backoff.rs",
     "actors/src/error.rs",
     "actors/src/supervision/decision.rs",
     "actors/src/supervision/policy.rs",
+    "actors/src/provider/adaptive.rs",
     "actors/src/provider/breaker.rs",
     "actors/src/provider/budget.rs",
     "actors/src/provider/limiter/dimension.rs",

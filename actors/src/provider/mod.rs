@@ -5,6 +5,7 @@
 //! permission, so a crash of it delays nobody: its last decision stands until its next life publishes.
 
 pub mod actor;
+pub mod adaptive;
 pub mod breaker;
 pub mod budget;
 pub mod desk;
