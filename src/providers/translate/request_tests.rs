@@ -524,3 +524,28 @@ fn no_error_quotes_the_prompt() {
         }
     }
 }
+
+/// The guide's table under `heading`, as rows of member and fate.
+fn guide(heading: &str) -> Vec<(&'static str, &'static str)> {
+    let guide = include_str!("../../../docs/dialects.md");
+    let section = guide.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
+    section.lines().filter_map(|row| row.strip_prefix("| ")?.strip_suffix(" |")?.split_once(" | ")).collect()
+}
+
+#[test]
+fn the_guide_tells_the_fate_of_every_member_in_the_tables() {
+    let tables = [
+        ("From chat completions to messages", [chat::request_in::REQUEST, chat::request_in::PARTS]),
+        ("From messages to chat completions", [messages::request_in::REQUEST, messages::request_in::PARTS]),
+    ];
+    for (heading, losses) in tables {
+        let rows = guide(heading);
+        for loss in losses.into_iter().flatten() {
+            let fate = if loss.refused { "refused" } else { "named" };
+            let told = |(member, told): &(&str, &str)| {
+                member.contains(&format!("`{}`", loss.member)) && told.starts_with(fate)
+            };
+            assert!(rows.iter().any(told), "{heading}: no row says that `{}` is {fate}", loss.member);
+        }
+    }
+}
