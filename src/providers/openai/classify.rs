@@ -166,7 +166,7 @@ fn until(date: &str, now: SystemTime) -> Option<Duration> {
 
 /// The provider's own id of a request, if it is fit to be shown.
 pub(in crate::providers) fn request_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get("x-request-id")?.to_str().ok()?;
+    let id = headers.get("x-request-id").or_else(|| headers.get("request-id"))?.to_str().ok()?;
     let fit = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     fit.then(|| id.to_string())
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 use mainstay_actors::{
     call::{Api, ProviderReply},
-    error::{ErrorKind, ProviderError},
+    error::ProviderError,
     ports::{Provider, ProviderCall},
 };
 use reqwest::{
@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use super::chat::Chat;
 use crate::providers::{
     address::{self, route},
+    dialect::unsupported,
     upstream::Upstream,
     wire::BadProvider,
 };
@@ -43,7 +44,7 @@ impl OpenAi {
     async fn ask(&self, call: ProviderCall<'_>) -> Result<ProviderReply, ProviderError> {
         match call.request.api {
             Api::Chat => self.upstream.ask::<Chat>(&self.chat, HeaderMap::new(), call).await,
-            _ => Err(ProviderError::new(ErrorKind::Unsupported, "this provider speaks the OpenAI dialect")),
+            other => Err(unsupported(other)),
         }
     }
 }

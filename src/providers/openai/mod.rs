@@ -13,4 +13,5 @@ mod tests;
 
 pub use client::OpenAi;
 pub use read::{delta_of, text_of};
-pub use request::{completion, read, read_embeddings, read_responses};
+pub use request::completion;
+pub(super) use request::{CHAT, EMBEDDINGS, RESPONSES};
