@@ -69,12 +69,13 @@ pub(super) fn is_filled(value: &RawValue) -> bool {
 }
 
 /// A provider was asked for what it does not offer.
-pub(super) fn unsupported(api: Api) -> ProviderError {
-    let asked = match api {
-        Api::Chat => "OpenAI chat completions",
-        Api::Messages => "Anthropic messages",
-        Api::Responses => "OpenAI responses",
-        Api::Embeddings => "embeddings",
+pub(super) fn unsupported(api: Api, stream: bool) -> ProviderError {
+    let asked = match (api, stream) {
+        (Api::Chat, _) => "chat completions",
+        (Api::Messages, _) => "messages",
+        (Api::Responses, _) => "responses",
+        (Api::Embeddings, false) => "embeddings",
+        (Api::Embeddings, true) => "embeddings as a stream",
     };
     ProviderError::new(ErrorKind::Unsupported, format!("this provider offers no {asked}"))
 }

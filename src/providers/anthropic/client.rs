@@ -57,7 +57,7 @@ impl Anthropic {
                 let headers = travelling(call.request);
                 self.upstream.ask::<Messages>(&self.messages, headers, call).await.map_err(in_own_words)
             }
-            other => Err(unsupported(other)),
+            other => Err(unsupported(other, call.request.stream)),
         }
     }
 }

@@ -14,7 +14,7 @@ use reqwest::{
 };
 use secrecy::SecretString;
 
-use super::chat::Chat;
+use super::{chat::Chat, embeddings::Embeddings, responses::Responses};
 use crate::providers::{
     address::{self, route},
     dialect::unsupported,
@@ -26,6 +26,8 @@ use crate::providers::{
 pub struct OpenAi {
     upstream: Upstream,
     chat: Url,
+    responses: Url,
+    embeddings: Url,
 }
 
 impl OpenAi {
@@ -38,13 +40,23 @@ impl OpenAi {
         if let Some(key) = key {
             upstream = upstream.key(AUTHORIZATION, "Bearer ", key)?;
         }
-        Ok(Self { upstream, chat: route(&base, "chat/completions") })
+        Ok(Self {
+            upstream,
+            chat: route(&base, "chat/completions"),
+            responses: route(&base, "responses"),
+            embeddings: route(&base, "embeddings"),
+        })
     }
 
     async fn ask(&self, call: ProviderCall<'_>) -> Result<ProviderReply, ProviderError> {
+        let (upstream, more) = (&self.upstream, HeaderMap::new());
         match call.request.api {
-            Api::Chat => self.upstream.ask::<Chat>(&self.chat, HeaderMap::new(), call).await,
-            other => Err(unsupported(other)),
+            Api::Chat => upstream.ask::<Chat>(&self.chat, more, call).await,
+            Api::Responses => upstream.ask::<Responses>(&self.responses, more, call).await,
+            Api::Embeddings if !call.request.stream => {
+                upstream.ask::<Embeddings>(&self.embeddings, more, call).await
+            }
+            other => Err(unsupported(other, call.request.stream)),
         }
     }
 }

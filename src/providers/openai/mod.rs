@@ -1,4 +1,4 @@
-//! The OpenAI dialect: what many vendors and local servers speak.
+//! The OpenAI dialect: chats, which many vendors and local servers speak, responses and embeddings.
 //!
 //! Requests and answers are forwarded byte for byte; only the members that policies need are looked at, in one
 //! pass each. Translating to other dialects is not here.
@@ -6,8 +6,10 @@
 mod chat;
 pub(super) mod classify;
 mod client;
+mod embeddings;
 mod read;
 mod request;
+mod responses;
 #[cfg(test)]
 mod tests;
 

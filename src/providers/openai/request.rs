@@ -150,6 +150,31 @@ mod tests {
     }
 
     #[test]
+    fn responses_and_embeddings_need_what_they_cannot_be_without() {
+        let ok = [
+            (Api::Responses, r#"{"model":"m"}"#, false),
+            (Api::Responses, r#"{"model":"m","input":7,"stream":true}"#, true),
+            (Api::Embeddings, r#"{"model":"m","input":[1,2]}"#, false),
+            (Api::Embeddings, r#"{"model":"m","input":"x","stream":true}"#, false),
+        ];
+        for (api, body, stream) in ok {
+            let Asked { request, .. } = read(api, body.into()).unwrap();
+            assert_eq!((request.api, request.stream, &request.body[..]), (api, stream, body.as_bytes()));
+        }
+        let wrong = [
+            (Api::Responses, r#"{"input":"x"}"#, Some("model"), "Missing required parameter: 'model'"),
+            (Api::Responses, r#"{"model":"m","stream":"yes"}"#, Some("stream"), "got a string"),
+            (Api::Embeddings, r#"{"model":"m"}"#, Some("input"), "Missing required parameter: 'input'"),
+            (Api::Embeddings, r#"{"model":null,"input":"x"}"#, Some("model"), "got null"),
+        ];
+        for (api, body, param, part) in wrong {
+            let error = read(api, body.into()).unwrap_err();
+            assert_eq!(error.param, param, "{body}: {error}");
+            assert!(error.message.contains(part), "{body}: {error}");
+        }
+    }
+
+    #[test]
     fn bytes_that_are_not_utf_8_are_refused() {
         let error = read(Api::Chat, Bytes::from_static(b"{\"model\":\"m\",\"messages\":[{\"a\":\"\xff\"}]}"))
             .unwrap_err();

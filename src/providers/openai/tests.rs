@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::join_all};
 use mainstay_actors::{
-    call::{ProviderReply, Request},
+    call::{Api, ProviderReply, Request},
     error::ErrorKind,
 };
 use tokio::{
@@ -15,7 +15,7 @@ use tokio::{
 
 use super::*;
 use crate::providers::{
-    http_client,
+    http_client, read,
     scripted::Fault,
     testing::{
         self,
@@ -91,6 +91,94 @@ async fn a_stream_broken_anywhere_is_never_passed_off_as_complete() {
         assert_eq!(streamed(&client, &model("cut")).await, (contents, short), "cut after {cut}"); // RS6
         assert_eq!(streamed(&client, &model("reset")).await, (contents, reset), "reset after {cut}"); // RS6
     }
+}
+
+/// The events of a streamed response before its words: created, in progress, item, part.
+const BEFORE: usize = 4;
+
+#[tokio::test]
+async fn responses_and_embeddings_have_the_same_outcomes_for_every_fault() {
+    use ErrorKind::*;
+    let table = [
+        ("slow=20", Whole, (WORDS, Whole)),
+        ("status=429", Failed(RateLimited), (0, Failed(RateLimited))),
+        ("status=500", Failed(ServerError), (0, Failed(ServerError))),
+        ("hang", Silent, (0, Silent)),
+        ("hang-after=6", Silent, (2, Silent)),
+        ("cut-after=6", Failed(Malformed), (2, Short)),
+        ("reset", Failed(Reset), (0, Failed(Reset))),
+        ("reset-after=6", Failed(Reset), (2, Failed(Reset))),
+        ("malformed", Failed(Malformed), (0, Failed(Malformed))),
+        ("no-done", Whole, (WORDS, Short)),
+        ("error-after=6", Failed(ServerError), (2, Failed(ServerError))),
+        ("pings", Silent, (0, Silent)),
+        ("empty", Failed(Malformed), (0, Short)),
+    ];
+    let server = scripted().await;
+    let client = client(&server.base_url());
+    let responses = asked(Api::Responses, r#"{"model":"x","input":"one two"}"#);
+    let embeddings = asked(Api::Embeddings, r#"{"model":"x","input":["one two"]}"#);
+    let outcomes = join_all(table.map(|(fault, ..)| {
+        let (client, model) = (&client, format!("fault:{fault}"));
+        let (responses, embeddings) = (&responses, &embeddings);
+        async move {
+            let embedded = testing::whole(client, embeddings, &model).await;
+            let responded = testing::whole(client, responses, &model).await;
+            (embedded, (fault, responded, testing::streamed(client, responses, &model).await))
+        }
+    }));
+    for ((embedded, outcome), expected) in outcomes.await.into_iter().zip(table) {
+        assert_eq!(outcome, expected); // PC12, RS6
+        assert_eq!(embedded, expected.1, "{}", expected.0);
+    }
+}
+
+#[tokio::test]
+async fn a_response_cut_anywhere_is_never_passed_off_as_complete() {
+    let server = scripted().await;
+    let client = client(&server.base_url());
+    let request = asked(Api::Responses, r#"{"model":"x","input":"one two"}"#);
+    let events = BEFORE + WORDS + 4;
+    for cut in 0..=events {
+        let contents = cut.saturating_sub(BEFORE).min(WORDS);
+        let expected = (contents, if cut == events { Whole } else { Short });
+        let model = format!("fault:cut-after={cut}");
+        assert_eq!(testing::streamed(&client, &request, &model).await, expected, "cut after {cut}"); // RS6
+    }
+}
+
+#[tokio::test]
+async fn each_api_has_its_address_and_its_body_goes_there_as_it_came() {
+    let table = [
+        (Api::Responses, "/v1/responses", r#"{"model": "m","n":1e999, "input":["x"]}"#, r#"{"output":[]}"#),
+        (Api::Embeddings, "/v1/embeddings", r#"{"model": "m","n":1e999, "input":["x"]}"#, r#"{"data":[]}"#),
+    ];
+    for (api, path, body, answer) in table {
+        let (base_url, heard) = raw(http_answer("content-type: application/json", answer)).await;
+        let Ok(ProviderReply::Full(full)) = call(&client(&base_url), &asked(api, body), "m").await else {
+            panic!("no whole answer from {path}")
+        };
+        assert_eq!(full.body, answer);
+        let heard = heard.await;
+        assert!(heard.starts_with(&format!("POST {path} ")) && heard.ends_with(body), "{heard}"); // GW2
+    }
+}
+
+#[tokio::test]
+async fn it_says_what_it_does_not_offer_and_asks_nobody() {
+    let server = scripted().await;
+    let client = client(&server.base_url());
+    let messages = completion("x").api(Api::Messages);
+    let streamed = Request { stream: true, ..completion("x").api(Api::Embeddings) };
+    for request in [messages, streamed] {
+        let error = call(&client, &request, "m").await.err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");
+    }
+    assert_eq!(server.counts().connections, 0);
+}
+
+fn asked(api: Api, body: &'static str) -> Request {
+    read(api, body.into()).unwrap().request
 }
 
 #[tokio::test]
