@@ -8,6 +8,7 @@ pub mod anthropic;
 mod body;
 mod dialect;
 mod events;
+pub mod interpreter;
 pub mod openai;
 mod redact;
 mod refusal;

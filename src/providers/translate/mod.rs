@@ -113,10 +113,12 @@ impl Back {
         StreamTranslator::new(self.to, self.created, self.tell_usage)
     }
 
-    /// An error with its body in the caller's words, where it has one that is fit to be shown.
+    /// An error in the caller's words, with a body where it has one that is fit to be shown. That a translation
+    /// is refused as wrong says nothing about what the caller wrote: another provider may take that.
     pub fn error(&self, error: ProviderError) -> ProviderError {
         let status = error.status.unwrap_or(error.kind.class().status);
         let body = error.body.as_ref().map(|_| error_body(self.to, error.kind, status, &error.message));
-        ProviderError { body, ..error }
+        let kind = if error.kind == ErrorKind::BadRequest { ErrorKind::Unsupported } else { error.kind };
+        ProviderError { kind, body, ..error }
     }
 }
