@@ -5,6 +5,7 @@
 
 mod address;
 pub mod anthropic;
+pub mod bilingual;
 mod body;
 mod dialect;
 mod events;

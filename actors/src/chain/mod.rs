@@ -9,10 +9,7 @@ mod plan;
 pub mod policy;
 pub mod stream;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use metrics::Counter;
 
@@ -22,7 +19,7 @@ use crate::{
     error::{AttemptReport, CallError, ErrorKind, ProviderError},
     provider::{ProviderDesk, desk::Refusal},
 };
-use attempt::{Answer, Limits};
+use attempt::{Answer, Deadlines, Limits};
 use plan::{Plan, Step};
 use policy::ChainPolicy;
 use stream::ReplyStream;
@@ -103,8 +100,8 @@ impl Chain {
     async fn attempt(&self, target: usize, request: &Request, journey: &Journey<'_>) -> Result<Answer, Miss> {
         let Target { desk, model } = &self.targets[target];
         let started = self.commons.now();
-        let limits = Limits::new(desk.policy.timeouts, started, journey.deadline);
-        if journey.deadline.is_some_and(|deadline| deadline <= started) {
+        let limits = Limits::new(desk.policy.timeouts, started, journey.deadlines);
+        if journey.deadlines.first.is_some_and(|deadline| deadline <= started) {
             return Err(Miss::before(ErrorKind::DeadlineExceeded));
         }
         let permit = desk.admit(started).map_err(Miss::Refused)?;
@@ -134,7 +131,7 @@ impl Miss {
 struct Journey<'a> {
     chain: &'a Chain,
     id: Arc<str>,
-    deadline: Option<Instant>,
+    deadlines: Deadlines,
     plan: Plan,
     failed: Vec<AttemptReport>,
     last: Option<ProviderError>,
@@ -144,10 +141,10 @@ impl<'a> Journey<'a> {
     fn new(chain: &'a Chain, request: &Request) -> Self {
         let commons = &chain.commons;
         let id = request.id.clone().unwrap_or_else(|| commons.new_id());
-        let deadline = request.timeout.map(|timeout| commons.now() + timeout);
+        let deadlines = Deadlines::of(request, commons.now());
         let first = chain.targets.iter().position(|target| target.desk.wants_probe());
         let plan = Plan::new(chain.policy, chain.targets.len()).first(first);
-        Self { chain, id, deadline, plan, failed: Vec::new(), last: None }
+        Self { chain, id, deadlines, plan, failed: Vec::new(), last: None }
     }
 
     /// Chance follows from the call's id and how far it got: nothing is drawn for a call that never waits.
@@ -157,7 +154,7 @@ impl<'a> Journey<'a> {
     }
 
     fn has_time_for(&self, delay: Duration) -> bool {
-        self.deadline.is_none_or(|deadline| self.chain.commons.now() + delay < deadline)
+        self.deadlines.first.is_none_or(|deadline| self.chain.commons.now() + delay < deadline)
     }
 
     fn missed(&mut self, target: usize, miss: Miss) {

@@ -24,7 +24,8 @@ use crate::providers::{
     wire::BadProvider,
 };
 
-const VERSION: &str = "anthropic-version";
+/// The header that every client of this dialect sends.
+pub(crate) const VERSION: &str = "anthropic-version";
 
 /// Sent where the caller names none.
 const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");

@@ -9,5 +9,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "server")]
+pub(crate) use client::VERSION;
 pub use client::{Anthropic, TRAVELLING};
 pub(super) use request::MESSAGES;
