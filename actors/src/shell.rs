@@ -19,7 +19,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     commons::{Commons, Timer},
-    supervision::child::Pulse,
+    supervision::life::Pulse,
 };
 
 #[cfg(panic = "abort")]

@@ -27,7 +27,7 @@ use crate::{
     shell::Exit,
     supervision::{
         BadSpec, ChildSpec, RestartPolicy, SlotState, Supervisor,
-        child::{Ended, Running},
+        life::{Ended, Running},
         tree::{Node, TreeSnapshot},
     },
 };

@@ -16,7 +16,7 @@ use metrics::Counter;
 use crate::{
     call::{FullReply, Reply, Request, Story},
     commons::Commons,
-    error::{AttemptReport, CallError, ErrorKind, ProviderError},
+    error::{AttemptReport, CallError, ErrorKind, FallOver, ProviderError},
     provider::{ProviderDesk, desk::Refusal},
 };
 use attempt::{Answer, Deadlines, Limits};
@@ -162,7 +162,7 @@ impl<'a> Journey<'a> {
         let (error, latency) = match miss {
             Miss::Refused(refusal) => (refused(desk, refusal), Duration::ZERO),
             Miss::Failed(error, latency) => {
-                self.plan.failed(target, error.kind.class(), error.retry_after);
+                self.plan.failed(target, error.class(), error.retry_after);
                 (error, latency)
             }
         };
@@ -202,7 +202,7 @@ impl<'a> Journey<'a> {
         calls_total(&self.chain.name, kind.code()).increment(1);
         tracing::warn!(request_id = %self.id, chain = %self.chain.name, %kind, "nobody answered the call");
         // A verdict on the request itself stands, whoever else failed before; waiting does not change it.
-        let decided = !kind.class().fall_over;
+        let decided = kind.class().fall_over != FallOver::Yes;
         let asked = self.failed.iter().filter(|a| !a.kind.is_refusal()).count();
         let retry_after = self.failed.iter().filter(|_| !decided).filter_map(|a| a.retry_after).min();
         let upstream = self.last.filter(|_| decided || asked == 1).map(Box::new);

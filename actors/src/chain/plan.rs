@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::policy::ChainPolicy;
-use crate::error::Class;
+use crate::error::{Class, FallOver};
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,7 +77,7 @@ impl Plan {
         asked.hint = hint.unwrap_or_default();
         asked.again = class.retry && asked.hint <= self.policy.backoff.max;
         self.made += 1;
-        self.over = !class.fall_over;
+        self.over = class.fall_over != FallOver::Yes;
     }
 
     fn has_turn(&self, target: usize) -> bool {

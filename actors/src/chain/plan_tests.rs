@@ -69,7 +69,7 @@ fn a_failure_that_nobody_else_could_help_ends_the_call() {
     for kind in ErrorKind::ALL {
         let mut plan = plan(2, 100, 2);
         assert_eq!(plan.step_failing(kind), Try(0));
-        let next = if kind.class().fall_over { Try(1) } else { GiveUp };
+        let next = if kind.class().fall_over == FallOver::Yes { Try(1) } else { GiveUp };
         assert_eq!(plan.step(), next, "{kind}"); // PC4
     }
 }
@@ -315,7 +315,7 @@ proptest! {
     fn nobody_is_asked_too_early_or_after_it_failed_for_good(story in story()) {
         for (at, target, kind, hint) in story.failures() {
             let later = &story.steps[at + 1..];
-            if !kind.class().fall_over {
+            if kind.class().fall_over != FallOver::Yes {
                 prop_assert_eq!(later.first().map(|(step, _)| *step), Some(GiveUp)); // PC4
             }
             let again = later.iter().position(|(step, _)| *step == Try(target));
