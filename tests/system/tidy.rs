@@ -84,7 +84,7 @@ fn forbid(sources: &[Source], words: &[&str], allowed: &[&str], reason: &str) {
 fn pure_rules_know_no_runtime_and_tell_nobody() {
     let all = sources(&["actors/src"]);
     for pure in PURE {
-        let source = all.iter().find(|source| source.path == pure);
+        let source = all.iter().find(|source| source.path == *pure);
         let source = source.unwrap_or_else(|| panic!("{pure} is gone: take it off the list"));
         let words = ["tokio", "ractor", "tracing", "metrics", "async ", "Mutex", "Atomic"];
         forbid(std::slice::from_ref(source), &words, &[], "a rule is pure");
