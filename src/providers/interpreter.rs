@@ -13,6 +13,7 @@ use mainstay_actors::{
 };
 
 use super::{
+    anthropic::BETA,
     body,
     translate::{self, Back, Translated},
 };
@@ -32,8 +33,9 @@ impl<P: Provider> Interpreter<P> {
 
     async fn interpret(&self, call: ProviderCall<'_>) -> Result<ProviderReply, ProviderError> {
         let Request { api, body, stream, .. } = call.request;
-        let Translated { body, lacks, back } =
+        let Translated { body, mut lacks, back } =
             translate::request((*api, self.speaks), body, call.model, *stream, unix_seconds())?;
+        lacks.extend(call.request.headers.iter().map(|(name, _)| *name).filter(|name| *name == BETA));
         let asked = body::read(self.speaks, body)
             .map_err(|wrong| ProviderError::new(ErrorKind::BadRequest, wrong.message))?;
         // The caller's headers belong to the words that it has used.
