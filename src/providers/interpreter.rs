@@ -193,6 +193,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_beta_that_the_caller_asks_for_is_named() {
+        let [_, (api, _server, provider)] = pairs().await;
+        let request = asked(api, &json!({})).header(BETA, "b").header("anthropic-version", "2023-06-01");
+        let Ok(ProviderReply::Full(full)) = call(&*provider, &request, "m").await else {
+            panic!("no answer")
+        };
+        assert_eq!(full.lacks, [BETA]);
+    }
+
+    #[tokio::test]
     async fn its_own_dialect_passes_through_byte_for_byte() {
         let answer = r#"{ "choices" : [ ] }"#;
         let (base_url, heard) = raw(http_answer("content-type: application/json", answer)).await;

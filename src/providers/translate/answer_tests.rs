@@ -68,7 +68,7 @@ fn a_message_becomes_a_completion_with_all_it_holds() {
         "choices": [{"index": 0, "message": said, "logprobs": null, "finish_reason": "tool_calls"}],
         "usage": {
             "prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25,
-            "prompt_tokens_details": {"cached_tokens": 12},
+            "prompt_tokens_details": {"cached_tokens": 12, "cache_write_tokens": 3},
         },
     });
     assert_eq!(back(Api::Chat, &message(&content, "tool_use")).unwrap(), expected); // GW2

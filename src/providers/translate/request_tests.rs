@@ -421,6 +421,7 @@ fn wishes_that_only_one_dialect_has_are_refused() {
                 json!({"tools": [{"type": "computer_20250124", "name": "computer"}]}),
                 json!({"tools": [{"name": long, "input_schema": {}}]}),
                 json!({"output_config": {"format": {"type": "regex"}}}),
+                json!({"max_tokens": 0}),
                 json!({"tool_choice": {"type": "some"}}),
                 json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}),
                 json!({"messages": []}),

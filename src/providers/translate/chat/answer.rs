@@ -73,7 +73,7 @@ pub(super) struct Usage {
 #[serde(default)]
 struct Details {
     cached_tokens: Option<u64>,
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     cache_write_tokens: Option<u64>,
 }
 
@@ -94,7 +94,10 @@ impl From<Tokens> for Usage {
             prompt_tokens: read,
             completion_tokens: output,
             total_tokens: read.saturating_add(output),
-            prompt_tokens_details: Some(Details { cached_tokens: Some(cached), cache_write_tokens: None }),
+            prompt_tokens_details: Some(Details {
+                cached_tokens: Some(cached),
+                cache_write_tokens: Some(cache_written).filter(|tokens| *tokens > 0),
+            }),
         }
     }
 }

@@ -45,6 +45,7 @@ pub(crate) const PARTS: &[Loss] = &[
     dropped("detail", &[r#""auto""#]),
     refused("function_call", &[]),
     dropped("name", &[]),
+    dropped("prompt_cache_breakpoint", &[]),
     dropped("reasoning", &[]),
     dropped("reasoning_content", &[]),
     dropped("strict", &["false"]),

@@ -142,6 +142,9 @@ pub(crate) fn write(ask: &Ask<'_>, model: &str, stream: bool) -> Result<Bytes, F
     if ask.stop.len() > MAX_STOP {
         return Err(Fault::unsupported(format!("more than {MAX_STOP} stop sequences")));
     }
+    if ask.max_tokens == Some(0) {
+        return Err(Fault::unsupported("a request for no answer, only to fill a cache").at("max_tokens"));
+    }
     if ask.turns.last().is_none_or(|turn| turn.role == Role::Assistant) {
         return Err(Fault::unsupported("an answer that the caller has begun").at("messages"));
     }

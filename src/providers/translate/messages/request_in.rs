@@ -37,6 +37,8 @@ pub(crate) const PARTS: &[Loss] = &[
     dropped("effort", &[]),
     dropped("input_examples", &["[]"]),
     dropped("strict", &["false"]),
+    dropped("toolset_name", &[]),
+    dropped("transformations", &["{}"]),
 ];
 
 pub(crate) fn read<'a>(body: &'a [u8], notes: &mut Notes) -> Result<Ask<'a>, Fault> {
