@@ -11,6 +11,7 @@ use std::{
 };
 
 use mainstay_actors::{
+    call::Api,
     chain::{Chain, Lane, policy::ChainPolicy},
     clock::SystemClock,
     event::EventLog,
@@ -24,7 +25,12 @@ use mainstay_actors::{
 use crate::{
     config::{ChainConfig, Config, ConfigError, ProviderConfig, ProviderKind, TargetConfig},
     providers::{
-        openai::{OpenAi, http_client},
+        BadProvider,
+        anthropic::Anthropic,
+        bilingual::Bilingual,
+        http_client,
+        interpreter::Interpreter,
+        openai::OpenAi,
         scripted::{Script, Scripted},
     },
     storage::{MemoryState, RedbState},
@@ -329,8 +335,17 @@ async fn adapter(
     scripted: &mut Vec<Scripted>,
 ) -> Result<Arc<dyn Provider>, Error> {
     let problem = |problem: String| Error::Provider { name: provider.name.clone(), problem };
-    let (base_url, key) = match &provider.kind {
-        ProviderKind::OpenAi { base_url, key } => (base_url.clone(), key.clone()),
+    let bad = |bad: BadProvider| problem(bad.to_string());
+    let connect = provider.policy.timeouts.map(|timeouts| timeouts.connect);
+    let http = http_client(connect).map_err(bad)?;
+    Ok(match &provider.kind {
+        ProviderKind::OpenAi { base_url, key } => {
+            Arc::new(Interpreter::new(OpenAi::new(http, base_url, key.clone()).map_err(bad)?, Api::Chat))
+        }
+        ProviderKind::Anthropic { base_url, key } => {
+            let anthropic = Anthropic::new(http, base_url, key.clone()).map_err(bad)?;
+            Arc::new(Interpreter::new(anthropic, Api::Messages))
+        }
         ProviderKind::Scripted { fail_first, of_every } => {
             let (name, fail_first, of_every) = (provider.name.clone(), *fail_first, *of_every);
             let script = Script { name, fail_first, of_every, ..Script::default() };
@@ -338,12 +353,9 @@ async fn adapter(
             let server = server.map_err(|error| problem(format!("its server did not start: {error}")))?;
             let base_url = server.base_url();
             scripted.push(server);
-            (base_url, None)
+            Arc::new(Bilingual::new(http, &base_url, None).map_err(bad)?)
         }
-    };
-    let connect = provider.policy.timeouts.map(|timeouts| timeouts.connect);
-    let http = http_client(connect).map_err(|error| problem(error.to_string()))?;
-    Ok(Arc::new(OpenAi::new(http, &base_url, key).map_err(|error| problem(error.to_string()))?))
+    })
 }
 
 /// Opens the store and counts this life of the process: its number is higher than the one before, as far as the

@@ -14,12 +14,13 @@ use super::{
     TargetConfig, policy,
     section::{Section, Source, did_you_mean},
 };
-use crate::providers::openai;
+use crate::providers::check_address;
 
 pub(super) const OPENAI: &str = "https://api.openai.com/v1";
+const ANTHROPIC: &str = "https://api.anthropic.com/v1";
 
 const HOUR: Duration = Duration::from_secs(3600);
-const KINDS: [&str; 2] = ["openai", "scripted"];
+const KINDS: [&str; 3] = ["openai", "anthropic", "scripted"];
 
 pub(super) fn config(text: &str, file: &str, env: Env<'_>) -> Result<Config, ConfigError> {
     let mut source = Source::new(file, text);
@@ -129,26 +130,41 @@ fn kind(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Pro
             fail_first: section.number("fail_first", 0..=1_000_000, 0, source) as u32,
             of_every: section.number("of_every", 0..=1_000_000, 0, source) as u32,
         },
-        Some("openai") => openai_kind(section, env, source),
+        Some("openai") => openai(section, env, source),
+        Some("anthropic") => {
+            let (base_url, key) = server_of(ANTHROPIC, section, env, source);
+            ProviderKind::Anthropic { base_url, key }
+        }
         Some(other) => {
             source.wrong(at, format!("`kind` cannot be `{other}`{}", did_you_mean(other, &KINDS)));
-            openai_kind(section, env, source)
+            openai(section, env, source)
         }
         None => {
-            source.wrong(at, "`kind` is missing: \"openai\" or \"scripted\"");
-            openai_kind(section, env, source)
+            source.wrong(at, "`kind` is missing: \"openai\", \"anthropic\" or \"scripted\"");
+            openai(section, env, source)
         }
     }
 }
 
-fn openai_kind(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> ProviderKind {
+fn openai(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> ProviderKind {
+    let (base_url, key) = server_of(OPENAI, section, env, source);
+    ProviderKind::OpenAi { base_url, key }
+}
+
+/// Where a provider is, and the key to it.
+fn server_of(
+    vendor: &str,
+    section: &mut Section<'_>,
+    env: Env<'_>,
+    source: &mut Source<'_>,
+) -> (String, Option<SecretString>) {
     let at = section.place_of("base_url");
-    let base_url = section.text("base_url", source).unwrap_or(OPENAI).to_string();
+    let base_url = section.text("base_url", source).unwrap_or(vendor).to_string();
     let key = key(section, env, source);
-    if let Err(problem) = openai::endpoint(&base_url, key.is_some()) {
+    if let Err(problem) = check_address(&base_url, key.is_some()) {
         source.wrong(at, problem.to_string());
     }
-    ProviderKind::OpenAi { base_url, key }
+    (base_url, key)
 }
 
 fn key(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Option<SecretString> {

@@ -101,7 +101,14 @@ pub enum ProviderKind {
         /// Sent as a bearer token.
         key: Option<SecretString>,
     },
-    /// A scripted provider in this process.
+    /// Anything that speaks the Anthropic dialect.
+    Anthropic {
+        /// Up to and with `/v1`.
+        base_url: String,
+        /// Sent as `x-api-key`.
+        key: Option<SecretString>,
+    },
+    /// A scripted provider in this process, which speaks both.
     Scripted {
         /// How many requests of each round fail.
         fail_first: u32,

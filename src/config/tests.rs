@@ -156,6 +156,25 @@ fn a_key_comes_from_the_environment_and_is_never_shown() {
 }
 
 #[test]
+fn a_server_of_either_dialect_has_its_vendor_s_address_unless_told_otherwise() {
+    let kind = |kind: &str, more: &str| {
+        let text = format!("[provider.a]\nkind = \"{kind}\"\n{more}\n");
+        Config::from_toml(&text, "m.toml", &env).unwrap().providers.remove(0).kind
+    };
+    let openai = "https://api.openai.com/v1";
+    assert!(matches!(kind("openai", ""), ProviderKind::OpenAi { base_url, key: None } if base_url == openai));
+    let anthropic = "https://api.anthropic.com/v1";
+    let keyed = kind("anthropic", "key_env = \"OPENAI_API_KEY\"");
+    assert!(matches!(keyed, ProviderKind::Anthropic { base_url, key: Some(_) } if base_url == anthropic));
+    let own = kind("anthropic", "base_url = \"http://localhost:1/v1\"");
+    assert!(matches!(own, ProviderKind::Anthropic { base_url, .. } if base_url == "http://localhost:1/v1"));
+    let told = problems("[provider.a]\nkind = \"anthropic\"\nbase_url = \"ftp://h\"\n").join("\n");
+    assert!(told.starts_with("m.toml:3:12: base_url must begin with"), "{told}");
+    let told = problems("[provider.a]\nkind = \"antropic\"\n").join("\n");
+    assert!(told.contains("did you mean `anthropic`?"), "{told}");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named() {
     let told = Config::from_path("/nowhere/m.toml").unwrap_err().to_string();
     assert!(told.contains("/nowhere/m.toml: cannot be read: "), "{told}");

@@ -35,18 +35,18 @@ pub(crate) async fn scripted(name: &str) -> Scripted {
 }
 
 pub(crate) fn http() -> reqwest::Client {
-    mainstay::providers::openai::http_client(Duration::from_secs(5)).unwrap()
+    mainstay::providers::http_client(Duration::from_secs(5)).unwrap()
 }
 
 /// Timeouts that make a story short.
 const SHORT: &str = r#"connect = "250ms", first_token = "250ms", idle = "250ms", total = "1s""#;
 
-fn config(a: &str, b: &str, timeouts: &str) -> Config {
-    let provider = |name: &str, url: &str| {
+fn config(a: &str, b: &str, kinds: [&str; 2], timeouts: &str) -> Config {
+    let provider = |name: &str, kind: &str, url: &str| {
         format!(
             r#"
             [provider.{name}]
-            kind = "openai"
+            kind = "{kind}"
             base_url = "{url}"
             timeouts = {{ {timeouts} }}
             breaker = {{ failures = 5, open_min = "300ms", open_max = "600ms", probes = 2, ramp = "50ms" }}
@@ -54,7 +54,7 @@ fn config(a: &str, b: &str, timeouts: &str) -> Config {
         )
     };
     let chain = "[chain.chat]\ntargets = [\"a/model-a\", \"b/model-b\"]\nretries = 0\n";
-    let text = provider("a", a) + &provider("b", b) + chain;
+    let text = provider("a", kinds[0], a) + &provider("b", kinds[1], b) + chain;
     Config::from_toml(&text, "test.toml", &|_| None).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -68,10 +68,19 @@ impl World {
     }
 
     pub(crate) async fn with(limits: GatewayLimits, timeouts: &str) -> Self {
+        Self::build(limits, timeouts, ["openai", "openai"]).await
+    }
+
+    /// `a` and `b` speak these dialects.
+    pub(crate) async fn speaking(a: &str, b: &str) -> Self {
+        Self::build(GatewayLimits::default(), SHORT, [a, b]).await
+    }
+
+    async fn build(limits: GatewayLimits, timeouts: &str, kinds: [&str; 2]) -> Self {
         let (a, b) = (scripted("a").await, scripted("b").await);
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", socket.local_addr().unwrap());
-        let config = config(&a.base_url(), &b.base_url(), timeouts);
+        let config = config(&a.base_url(), &b.base_url(), kinds, timeouts);
         let builder = Runtime::builder().config(config).gateway(socket, limits, None);
         let runtime = builder.start().await.unwrap();
         Self { a, b, runtime, url, http: http() }

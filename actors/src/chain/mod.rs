@@ -9,10 +9,7 @@ mod plan;
 pub mod policy;
 pub mod stream;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use metrics::Counter;
 
@@ -26,7 +23,7 @@ use crate::{
         permit::Permit,
     },
 };
-use attempt::{Answer, Limits};
+use attempt::{Answer, Deadlines, Limits};
 pub use plan::Lane;
 use plan::{Plan, Step};
 use policy::ChainPolicy;
@@ -141,17 +138,17 @@ impl Chain {
         journey: &Journey<'_>,
     ) -> Result<Answer, Miss> {
         let Target { desk, model, circuit, .. } = &self.targets[target];
-        if journey.deadline.is_some_and(|deadline| deadline <= self.commons.now()) {
+        if journey.deadlines.first.is_some_and(|deadline| deadline <= self.commons.now()) {
             return Err(Miss::before(ErrorKind::DeadlineExceeded));
         }
-        let ask = Ask { deadline: journey.deadline };
+        let ask = Ask { deadline: journey.deadlines.first };
         let admitted = match insist {
             true => desk.admit_insisting(circuit, ask).await,
             false => self.targets[target].admit(ask),
         };
         let permit = admitted.map_err(Miss::Refused)?;
         let started = permit.started();
-        let limits = Limits::new(desk.policy().timeouts, started, journey.deadline);
+        let limits = Limits::new(desk.policy().timeouts, started, journey.deadlines);
         let answer = attempt::run(permit, request, model, &journey.id, limits, &self.commons).await;
         answer.map_err(|error| Miss::Failed(error, self.commons.now().saturating_duration_since(started)))
     }
@@ -178,7 +175,7 @@ impl Miss {
 struct Journey<'a> {
     chain: &'a Chain,
     id: Arc<str>,
-    deadline: Option<Instant>,
+    deadlines: Deadlines,
     plan: Plan,
     failed: Vec<AttemptReport>,
     last: Option<ProviderError>,
@@ -188,12 +185,12 @@ impl<'a> Journey<'a> {
     fn new(chain: &'a Chain, request: &Request) -> Self {
         let commons = &chain.commons;
         let id = request.id.clone().unwrap_or_else(|| commons.new_id());
-        let deadline = request.timeout.map(|timeout| commons.now() + timeout);
+        let deadlines = Deadlines::of(request, commons.now());
         let wants_probe =
             |target: &Target| target.lane == Lane::Usual && target.desk.wants_probe(&target.circuit);
         let first = chain.targets.iter().position(wants_probe);
         let plan = Plan::new(chain.policy, chain.targets.iter().map(|target| target.lane)).first(first);
-        Self { chain, id, deadline, plan, failed: Vec::new(), last: None }
+        Self { chain, id, deadlines, plan, failed: Vec::new(), last: None }
     }
 
     /// Chance follows from the call's id and how far it got: nothing is drawn for a call that never waits.
@@ -203,7 +200,7 @@ impl<'a> Journey<'a> {
     }
 
     fn has_time_for(&self, delay: Duration) -> bool {
-        self.deadline.is_none_or(|deadline| self.chain.commons.now() + delay < deadline)
+        self.deadlines.first.is_none_or(|deadline| self.chain.commons.now() + delay < deadline)
     }
 
     fn missed(&mut self, target: usize, miss: Miss) {

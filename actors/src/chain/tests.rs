@@ -1,5 +1,7 @@
 //! Calls through a whole system on virtual time: every policy alone, every way to break, every way to leave.
 
+use std::time::Instant;
+
 use futures_util::StreamExt;
 
 use super::*;
@@ -254,6 +256,24 @@ async fn the_callers_own_deadline_ends_the_call_and_counts_against_nobody() {
     }
     settle().await;
     assert_eq!(world.fakes[1].calls(), 0, "no attempt starts after the deadline");
+    assert!(world.desk(0).is_usable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callers_patience_ends_with_the_first_content_of_a_stream_and_with_a_whole_answer() {
+    let world = world(1).await;
+    let fake = &world.fakes[0];
+    fake.takes(2 * SECOND, 2 * SECOND);
+    let patient = |patience| Request { patience: Some(patience), ..request() };
+    let frames = world.chat().stream(patient(7 * SECOND)).await.unwrap();
+    assert!(frames.collect::<Vec<_>>().await.iter().all(Result::is_ok), "the rest may take its time"); // PC18
+    let stream = world.chat().stream(patient(SECOND)).await;
+    assert_eq!(stream.err().unwrap().kind, ErrorKind::DeadlineExceeded); // PC16
+    let whole = world.chat().call(patient(SECOND)).await;
+    assert_eq!(whole.err().unwrap().kind, ErrorKind::DeadlineExceeded);
+    let sooner = Request { patience: Some(9 * SECOND), ..request().timeout(SECOND) };
+    assert_eq!(world.chat().stream(sooner).await.err().unwrap().kind, ErrorKind::DeadlineExceeded);
+    settle().await;
     assert!(world.desk(0).is_usable());
 }
 

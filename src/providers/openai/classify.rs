@@ -12,10 +12,10 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::redact::Redactor;
+use crate::providers::redact::Redactor;
 
 /// How much of an error's body is read, in bytes; a longer one is judged by its status alone.
-pub(super) const MAX_ERROR_BODY: usize = 64 << 10;
+pub(in crate::providers) const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// The longest wait a provider can ask for; more is cut to it.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -65,7 +65,12 @@ impl VendorError {
 }
 
 /// An answer with a status other than success; `body` is empty where it was too long or broke off.
-pub(super) fn answer(status: u16, headers: &HeaderMap, body: Bytes, secrets: &Redactor) -> ProviderError {
+pub(in crate::providers) fn answer(
+    status: u16,
+    headers: &HeaderMap,
+    body: Bytes,
+    secrets: &Redactor,
+) -> ProviderError {
     let vendor = VendorError::read(&body);
     let kind = vendor.as_ref().map_or_else(|| by_status(status), |vendor| vendor.kind(Some(status)));
     let message = match vendor.as_ref().and_then(|vendor| vendor.message.as_str()) {
@@ -88,7 +93,7 @@ pub(super) fn answer(status: u16, headers: &HeaderMap, body: Bytes, secrets: &Re
 }
 
 /// An error inside an answer whose status was success: judged by its own words.
-pub(super) fn inside(data: &[u8], secrets: &Redactor) -> ProviderError {
+pub(in crate::providers) fn inside(data: &[u8], secrets: &Redactor) -> ProviderError {
     let vendor = VendorError::read(data).unwrap_or_default();
     let message = vendor.message.as_str().unwrap_or("an error event without a message");
     ProviderError::new(vendor.kind(None), secrets.line(message))
@@ -160,8 +165,8 @@ fn until(date: &str, now: SystemTime) -> Option<Duration> {
 }
 
 /// The provider's own id of a request, if it is fit to be shown.
-pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get("x-request-id")?.to_str().ok()?;
+pub(in crate::providers) fn request_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get("x-request-id").or_else(|| headers.get("request-id"))?.to_str().ok()?;
     let fit = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     fit.then(|| id.to_string())
 }

@@ -1,23 +1,19 @@
-//! The OpenAI chat dialect: what many vendors and local servers speak.
+//! The OpenAI dialect: chats, which many vendors and local servers speak, responses and embeddings.
 //!
 //! Requests and answers are forwarded byte for byte; only the members that policies need are looked at, in one
 //! pass each. Translating to other dialects is not here.
 
-mod chunk;
-mod classify;
+mod chat;
+pub(super) mod classify;
 mod client;
-mod events;
+mod embeddings;
 mod read;
-mod redact;
-mod refusal;
 mod request;
+mod responses;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 pub use client::OpenAi;
-pub(crate) use client::endpoint;
 pub use read::{delta_of, text_of};
-pub use refusal::BadRequest;
-pub use request::{ChatRequest, completion, read, with_model};
-pub use wire::{BadProvider, http_client};
+pub use request::completion;
+pub(super) use request::{CHAT, EMBEDDINGS, RESPONSES};

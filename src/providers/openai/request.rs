@@ -1,64 +1,66 @@
-//! Finds the few members of a chat request that matter, and forwards the rest as it came.
-//!
-//! One pass over the JSON on the way in; on the way out at most one splice, which puts the provider's own
-//! model in. Whether the other members make sense is the provider's business, not ours.
-
-use std::{fmt, ops::Range};
+//! What is looked at in the requests of this vendor's APIs.
 
 use bytes::Bytes;
 use mainstay_actors::call::Request;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::refusal::{BadRequest, explain, malformed, missing};
+use crate::providers::{
+    body::{Form, Head, Messages, quoted},
+    refusal::{ANYTHING, BadRequest, Member, OBJECTS, Wrong},
+};
 
-/// A chat request, and the model its caller asks for.
-#[derive(Clone, Debug)]
-pub struct ChatRequest {
-    /// The value of `model`: for a gateway, the name of a chain.
-    pub model: String,
-    /// The request, ready to be sent.
-    pub request: Request,
-}
+const MODEL: Member = Member { name: "model", expected: "a string", required: true };
+const STREAM: Member = Member { name: "stream", expected: "a boolean", required: false };
 
-/// Reads a chat request. Members that are not looked at are untouched, also where they are wrong.
-///
-/// `model`, `messages` and `stream` must not stand twice: the provider may take the other one.
-pub fn read(body: Bytes) -> Result<ChatRequest, BadRequest> {
-    let text = std::str::from_utf8(&body).map_err(|e| malformed(format!("not UTF-8: {e}")))?;
-    if !text.trim_start().starts_with('{') {
-        return Err(malformed("expected an object at line 1 column 1".into()));
-    }
-    let wire: Wire<'_> = serde_json::from_str(text).map_err(|e| explain(text, &e))?;
-    let model: String = serde_json::from_str(wire.model.get()).map_err(|e| explain(text, &e))?;
-    if model.is_empty() {
-        return Err(missing("model"));
-    }
-    let at = range_of(wire.model, text);
-    let stream = wire.stream.unwrap_or(false);
-    Ok(ChatRequest { model, request: Request::new(body, at, stream) })
-}
+pub(in crate::providers) const CHAT: Form = Form {
+    read: |text| {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            model: &'a RawValue,
+            stream: Option<bool>,
+            #[serde(rename = "messages")]
+            _messages: Messages,
+        }
+        let Wire { model, stream, .. } = serde_json::from_str(text)?;
+        Ok(Head { model, stream: stream.unwrap_or(false) })
+    },
+    members: &[MODEL, Member { name: "messages", expected: OBJECTS, required: true }, STREAM],
+    words,
+};
 
-/// `body` with `model` in place of what stands at `at`; the same bytes when it stands there already.
-///
-/// # Panics
-/// When `at` lies outside `body`.
-pub fn with_model(body: &Bytes, at: Range<usize>, model: &str) -> Bytes {
-    splice(body, at, &quoted(model))
-}
+/// Where the prompt stands is the vendor's business: in `input`, or in a stored `prompt`.
+pub(in crate::providers) const RESPONSES: Form = Form {
+    read: |text| {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            model: &'a RawValue,
+            stream: Option<bool>,
+        }
+        let Wire { model, stream } = serde_json::from_str(text)?;
+        Ok(Head { model, stream: stream.unwrap_or(false) })
+    },
+    members: &[MODEL, STREAM],
+    words,
+};
 
-/// What to send for `request`: with the provider's `model`, and asking for a stream exactly if
-/// `request.stream` says so, whatever the body said.
-pub(super) fn outgoing(request: &Request, model: &str) -> Result<Bytes, BadRequest> {
-    if request.body.get(request.model.clone()).is_none() {
-        return Err(malformed("the model's place lies outside the body".into()));
-    }
-    let body = with_model(&request.body, request.model.clone(), model);
-    if request.stream == request.body_streams { Ok(body) } else { with_stream(&body, request.stream) }
-}
+pub(in crate::providers) const EMBEDDINGS: Form = Form {
+    read: |text| {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            model: &'a RawValue,
+            #[serde(rename = "input")]
+            _input: IgnoredAny,
+        }
+        let Wire { model, .. } = serde_json::from_str(text)?;
+        Ok(Head { model, stream: false })
+    },
+    members: &[MODEL, Member { name: "input", expected: ANYTHING, required: true }],
+    words,
+};
 
 /// A chat request with one message of the user, for [`Chain::call`](mainstay_actors::chain::Chain::call) and
 /// [`Chain::stream`](mainstay_actors::chain::Chain::stream) alike; the chain's target puts the model in.
@@ -68,109 +70,41 @@ pub fn completion(prompt: &str) -> Request {
     Request::new(Bytes::from(body), start.len()..start.len() + 2, false)
 }
 
-/// Slow, but only for requests whose body says otherwise than how they are sent.
-fn with_stream(body: &Bytes, stream: bool) -> Result<Bytes, BadRequest> {
-    #[derive(Deserialize)]
-    struct Stream<'a> {
-        #[serde(borrow, default, deserialize_with = "as_it_stands")]
-        stream: Option<&'a RawValue>,
-    }
-    let text = std::str::from_utf8(body).map_err(|e| malformed(format!("not UTF-8: {e}")))?;
-    let found: Stream<'_> = serde_json::from_str(text).map_err(|e| malformed(e.to_string()))?;
-    let value = stream.to_string();
-    match (found.stream, text.find('{')) {
-        (Some(raw), _) => Ok(splice(body, range_of(raw, text), &value)),
-        (None, Some(brace)) => Ok(splice(body, brace + 1..brace + 1, &format!(r#""stream":{value},"#))),
-        (None, None) => Err(malformed("no object".into())),
-    }
-}
-
-/// Tells a `null` from nothing.
-fn as_it_stands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-fn splice(body: &Bytes, at: Range<usize>, value: &str) -> Bytes {
-    if body[at.clone()] == *value.as_bytes() {
-        return body.clone();
-    }
-    let mut spliced = Vec::with_capacity(body.len() - at.len() + value.len());
-    spliced.extend_from_slice(&body[..at.start]);
-    spliced.extend_from_slice(value.as_bytes());
-    spliced.extend_from_slice(&body[at.end..]);
-    spliced.into()
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-fn range_of(raw: &RawValue, text: &str) -> Range<usize> {
-    let start = raw.get().as_ptr().addr() - text.as_ptr().addr();
-    start..start + raw.get().len()
-}
-
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow)]
-    model: &'a RawValue,
-    stream: Option<bool>,
-    #[serde(rename = "messages")]
-    _messages: Messages,
-}
-
-/// A non-empty array of objects, looked at and left where it is.
-struct Messages;
-
-impl<'de> Deserialize<'de> for Messages {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for Messages {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a non-empty array of objects")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
-        seq.next_element::<Object>()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
-        while seq.next_element::<Object>()?.is_some() {}
-        Ok(self)
-    }
-}
-
-struct Object;
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for Object {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(self)
-    }
+fn words(wrong: Wrong) -> BadRequest {
+    let (message, param, code) = match wrong {
+        Wrong::Body(problem) => {
+            (format!("We could not parse the JSON body of your request: {problem}."), None, None)
+        }
+        Wrong::Missing(member) => (
+            format!("Missing required parameter: '{member}'."),
+            Some(member),
+            Some("missing_required_parameter"),
+        ),
+        Wrong::Empty(member) => (
+            format!("Invalid '{member}': empty array. Expected at least one message."),
+            Some(member),
+            Some("empty_array"),
+        ),
+        Wrong::Kind { member, at, expected, found } => {
+            let place = at.map_or(member.into(), |i| format!("{member}[{i}]"));
+            let message =
+                format!("Invalid type for '{place}': expected {expected}, but got {found} instead.");
+            (message, Some(member), Some("invalid_type"))
+        }
+    };
+    BadRequest { message, param, code }
 }
 
 #[cfg(test)]
 mod tests {
+    use mainstay_actors::call::Api;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::providers::{Asked, body::outgoing, read};
 
-    fn read_str(body: &str) -> Result<ChatRequest, BadRequest> {
-        read(Bytes::copy_from_slice(body.as_bytes()))
+    fn read_str(body: &str) -> Result<Asked, BadRequest> {
+        read(Api::Chat, Bytes::copy_from_slice(body.as_bytes()))
     }
 
     #[test]
@@ -216,9 +150,34 @@ mod tests {
     }
 
     #[test]
+    fn responses_and_embeddings_need_what_they_cannot_be_without() {
+        let ok = [
+            (Api::Responses, r#"{"model":"m"}"#, false),
+            (Api::Responses, r#"{"model":"m","input":7,"stream":true}"#, true),
+            (Api::Embeddings, r#"{"model":"m","input":[1,2]}"#, false),
+            (Api::Embeddings, r#"{"model":"m","input":"x","stream":true}"#, false),
+        ];
+        for (api, body, stream) in ok {
+            let Asked { request, .. } = read(api, body.into()).unwrap();
+            assert_eq!((request.api, request.stream, &request.body[..]), (api, stream, body.as_bytes()));
+        }
+        let wrong = [
+            (Api::Responses, r#"{"input":"x"}"#, Some("model"), "Missing required parameter: 'model'"),
+            (Api::Responses, r#"{"model":"m","stream":"yes"}"#, Some("stream"), "got a string"),
+            (Api::Embeddings, r#"{"model":"m"}"#, Some("input"), "Missing required parameter: 'input'"),
+            (Api::Embeddings, r#"{"model":null,"input":"x"}"#, Some("model"), "got null"),
+        ];
+        for (api, body, param, part) in wrong {
+            let error = read(api, body.into()).unwrap_err();
+            assert_eq!(error.param, param, "{body}: {error}");
+            assert!(error.message.contains(part), "{body}: {error}");
+        }
+    }
+
+    #[test]
     fn bytes_that_are_not_utf_8_are_refused() {
-        let error =
-            read(Bytes::from_static(b"{\"model\":\"m\",\"messages\":[{\"a\":\"\xff\"}]}")).unwrap_err();
+        let error = read(Api::Chat, Bytes::from_static(b"{\"model\":\"m\",\"messages\":[{\"a\":\"\xff\"}]}"))
+            .unwrap_err();
         assert!(error.message.contains("not UTF-8"), "{error}"); // GW6
     }
 
@@ -242,7 +201,7 @@ mod tests {
             for member in bodies {
                 let chat = read_str(&format!(r#"{{"model":"a","messages":[{{}}]{member}}}"#)).unwrap();
                 let sent = outgoing(&Request { stream, ..chat.request }, "b").unwrap();
-                let again = read(sent.clone()).unwrap();
+                let again = read(Api::Chat, sent.clone()).unwrap();
                 assert_eq!((again.model.as_str(), again.request.stream), ("b", stream), "{sent:?}");
             }
         }
@@ -258,14 +217,16 @@ mod tests {
         #[test]
         fn any_model_and_prompt_survive(prompt in ".*", model in ".+") {
             let sent = outgoing(&completion(&prompt), &model).unwrap();
-            prop_assert_eq!(&read(sent.clone()).unwrap().model, &model);
+            prop_assert_eq!(&read(Api::Chat, sent.clone()).unwrap().model, &model);
             let parsed: serde_json::Value = serde_json::from_slice(&sent).unwrap();
             prop_assert_eq!(parsed["messages"][0]["content"].as_str(), Some(prompt.as_str()));
         }
 
         #[test]
         fn hostile_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = read(body.into());
+            for api in [Api::Chat, Api::Messages, Api::Responses, Api::Embeddings] {
+                let _ = read(api, body.clone().into());
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP client below the dialect, and whose fault it is when the wire fails.
+//! The HTTP client below the dialects, and whose fault it is when the wire fails.
 //!
 //! Everything that an HTTP client does by itself is turned off here: the runtime above decides about retries,
 //! and nobody decides about redirects or proxies.
