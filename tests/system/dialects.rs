@@ -79,7 +79,7 @@ fn data(answer: &Answer) -> Vec<Value> {
 #[tokio::test]
 async fn each_caller_is_answered_in_its_own_words_by_a_provider_of_the_other_dialect() {
     for caller in [OpenAi, Anthropic] {
-        let world = World::speaking(caller.stranger(), caller.stranger()).await;
+        let world = World::mixed(caller.stranger(), caller.stranger()).await;
         let answer = caller.ask(&world, &json!({})).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(caller.said(&answer), "Echo from a: hi there"); // GW2
@@ -105,7 +105,7 @@ async fn tools_are_called_across_dialects_whole_and_streamed() {
         "tools": [{"type": "function", "function": {"name": "say", "parameters": schema}}],
         "tool_choice": "required",
     });
-    let world = World::speaking("anthropic", "anthropic").await;
+    let world = World::mixed("anthropic", "anthropic").await;
     let choice = OpenAi.ask(&world, &chat).await.json()["choices"][0].clone();
     let call = &choice["message"]["tool_calls"][0]["function"];
     assert_eq!((&call["name"], &call["arguments"]), (&json!("say"), &json!("{\"text\":\"hi there\"}"))); // GW2
@@ -119,7 +119,7 @@ async fn tools_are_called_across_dialects_whole_and_streamed() {
 
     let messages =
         json!({"tools": [{"name": "say", "input_schema": schema}], "tool_choice": {"type": "any"}});
-    let world = World::speaking("openai", "openai").await;
+    let world = World::mixed("openai", "openai").await;
     let answer = Anthropic.ask(&world, &messages).await.json();
     assert_eq!(answer["content"][0]["input"], json!({"text": "hi there"})); // GW2
     assert_eq!((&answer["content"][0]["name"], &answer["stop_reason"]), (&json!("say"), &json!("tool_use")));
@@ -133,7 +133,7 @@ async fn tools_are_called_across_dialects_whole_and_streamed() {
 #[tokio::test]
 async fn a_chain_fails_over_from_one_dialect_to_the_other() {
     for caller in [OpenAi, Anthropic] {
-        let world = World::speaking(caller.own(), caller.stranger()).await;
+        let world = World::mixed(caller.own(), caller.stranger()).await;
         assert_eq!(caller.said(&caller.ask(&world, &json!({})).await), "Echo from a: hi there");
         world.a.set_default_fault(Some(Fault::status(503)));
         let wish =
@@ -153,7 +153,7 @@ async fn a_chain_fails_over_from_one_dialect_to_the_other() {
 
 #[tokio::test]
 async fn the_notice_tells_what_an_answer_lacks_beside_what_is_out() {
-    let world = World::speaking("openai", "anthropic").await;
+    let world = World::mixed("openai", "anthropic").await;
     world.break_a(Fault::status(503)).await;
     world.until_mode(mainstay::Mode::Degraded).await;
     let answer = OpenAi.ask(&world, &json!({"seed": 1})).await;
@@ -171,12 +171,12 @@ async fn what_cannot_be_translated_goes_to_the_next_provider_or_is_refused_with_
         (Anthropic, json!({"tools": [{"type": "computer_20250124", "name": "computer"}]}), "`tools[0]`"),
     ];
     for (caller, wish, place) in table {
-        let world = World::speaking(caller.stranger(), caller.own()).await;
+        let world = World::mixed(caller.stranger(), caller.own()).await;
         let answer = caller.ask(&world, &wish).await;
         assert_eq!((answer.status, answer.header("x-mainstay-provider")), (200, "b"), "{answer:?}");
         assert_eq!((world.a.requests(), world.circuit("a")), (0, "closed"));
 
-        let world = World::speaking(caller.stranger(), caller.stranger()).await;
+        let world = World::mixed(caller.stranger(), caller.stranger()).await;
         let answer = caller.ask(&world, &wish).await;
         assert_eq!((answer.status, world.a.requests() + world.b.requests()), (400, 0), "{answer:?}");
         assert!(answer.json()["error"]["message"].as_str().unwrap().contains(place), "{answer:?}");
@@ -186,7 +186,7 @@ async fn what_cannot_be_translated_goes_to_the_next_provider_or_is_refused_with_
 #[tokio::test]
 async fn a_provider_s_error_is_told_in_its_caller_s_words() {
     for caller in [OpenAi, Anthropic] {
-        let world = World::speaking(caller.stranger(), caller.stranger()).await;
+        let world = World::mixed(caller.stranger(), caller.stranger()).await;
         world.a.set_default_fault("status=413".parse().ok());
         world.b.set_default_fault("status=413".parse().ok());
         let answer = caller.ask(&world, &json!({})).await;
@@ -201,7 +201,7 @@ async fn broken_before_the_first_content_only_the_next_provider_is_seen() {
     for caller in [OpenAi, Anthropic] {
         for events in 0..=caller.prelude() {
             for fault in [Fault::CutAfter(events), Fault::ResetAfter(events), Fault::ErrorAfter(events)] {
-                let world = World::speaking(caller.stranger(), caller.own()).await;
+                let world = World::mixed(caller.stranger(), caller.own()).await;
                 world.a.set_default_fault(Some(fault.clone()));
                 let answer = caller.stream(&world).await;
                 assert_eq!(caller.streamed(&answer), "Echo from b: hi there", "{caller:?}: {fault}"); // RS5
@@ -223,7 +223,7 @@ async fn broken_after_it_a_translated_stream_ends_in_an_error_of_its_caller_s_di
                 Fault::ErrorAfter(events),
                 Fault::HangAfter(events),
             ] {
-                let world = World::speaking(caller.stranger(), caller.own()).await;
+                let world = World::mixed(caller.stranger(), caller.own()).await;
                 world.a.set_default_fault(Some(fault.clone()));
                 let answer = caller.stream(&world).await;
                 let expected: String = "Echo from a: hi there".split_inclusive(' ').take(delivered).collect();
@@ -243,7 +243,7 @@ async fn broken_after_it_a_translated_stream_ends_in_an_error_of_its_caller_s_di
 #[tokio::test]
 async fn a_caller_that_leaves_takes_a_translated_call_along() {
     for caller in [OpenAi, Anthropic] {
-        let world = World::speaking(caller.stranger(), caller.own()).await;
+        let world = World::mixed(caller.stranger(), caller.own()).await;
         world.a.set_default_fault(Some(Fault::Hang));
         let leaving = tokio::time::timeout(std::time::Duration::from_millis(50), caller.stream(&world));
         assert!(leaving.await.is_err());
