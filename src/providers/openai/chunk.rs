@@ -16,8 +16,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{classify, redact::Redactor};
-use crate::providers::sse;
+use crate::providers::{errors, redact::Redactor, sse};
 
 /// Follows one stream.
 #[derive(Debug, Default)]
@@ -36,7 +35,7 @@ impl Chunks {
         let sse::Fields { name, data } = sse::fields(event);
         let data = data.as_deref().unwrap_or_default().trim_ascii();
         match (name, data) {
-            (Some(b"error"), _) => Err(classify::inside(data, &self.secrets)),
+            (Some(b"error"), _) => Err(errors::inside(data, &self.secrets)),
             (Some(b"ping"), _) | (_, b"") => Ok(FrameKind::Ping),
             (_, b"[DONE]") => self.end(),
             _ => self.chunk(data),
@@ -53,7 +52,7 @@ impl Chunks {
     fn chunk(&mut self, data: &[u8]) -> Result<FrameKind, ProviderError> {
         let chunk = read(data)?;
         if chunk.error.is_some() {
-            return Err(classify::inside(data, &self.secrets));
+            return Err(errors::inside(data, &self.secrets));
         }
         let Choices { content, finished } = chunk.choices.unwrap_or_default();
         self.finished |= finished;

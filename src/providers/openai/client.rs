@@ -21,11 +21,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    classify::{self, MAX_ERROR_BODY},
     events::Events,
-    redact::Redactor,
     request::outgoing,
     wire::{BadProvider, broken},
+};
+use crate::providers::{
+    errors::{self, MAX_ERROR_BODY, Told},
+    redact::Redactor,
 };
 
 /// The largest whole answer that is taken, in bytes.
@@ -73,14 +75,14 @@ impl OpenAi {
     async fn refused(&self, response: Response) -> ProviderError {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = self.read(response, MAX_ERROR_BODY).await.unwrap_or_default();
-        classify::answer(status, &headers, body, &self.secrets)
+        errors::answer(status, &headers, body, &self.secrets)
     }
 
     async fn whole(&self, response: Response) -> Result<FullReply, ProviderError> {
-        let request_id = classify::request_id(response.headers());
+        let Told { request_id, allowances, .. } = errors::told(response.headers());
         let body = self.read(response, MAX_ANSWER).await;
         match body.and_then(|body| self.check(&body).map(|()| body)) {
-            Ok(body) => Ok(FullReply { request_id, ..FullReply::new(body) }),
+            Ok(body) => Ok(FullReply { request_id, allowances, ..FullReply::new(body) }),
             Err(error) => Err(ProviderError { request_id, ..error }),
         }
     }
@@ -95,22 +97,22 @@ impl OpenAi {
         let answer =
             serde_json::from_slice(body).ok().filter(|_| body.trim_ascii_start().first() == Some(&b'{'));
         match answer {
-            Some(Answer { error: Some(_), .. }) => Err(classify::inside(body, &self.secrets)),
+            Some(Answer { error: Some(_), .. }) => Err(errors::inside(body, &self.secrets)),
             Some(Answer { choices: Some(_), .. }) => Ok(()),
             _ => Err(malformed("the answer is not a JSON object with `choices`")),
         }
     }
 
     async fn stream(&self, response: Response) -> Result<StreamReply, ProviderError> {
-        let request_id = classify::request_id(response.headers());
+        let Told { request_id, allowances, .. } = errors::told(response.headers());
         if !is_event_stream(&response) {
             let body = self.read(response, MAX_ERROR_BODY).await.unwrap_or_default();
             let error = self.check(&body).err().filter(|error| error.kind != ErrorKind::Malformed);
             let error = error.unwrap_or_else(|| malformed("a stream was asked for, and something else came"));
             return Err(ProviderError { request_id, ..error });
         }
-        let secrets = self.secrets.clone();
-        Ok(StreamReply { request_id, ..StreamReply::new(Events::new(response, secrets).into_frames()) })
+        let frames = Events::new(response, self.secrets.clone()).into_frames();
+        Ok(StreamReply { request_id, allowances, ..StreamReply::new(frames) })
     }
 
     async fn read(&self, response: Response, limit: usize) -> Result<Bytes, ProviderError> {

@@ -13,8 +13,11 @@ use mainstay_actors::{
 use reqwest::Response;
 use tokio::time::timeout;
 
-use super::{chunk::Chunks, client::malformed, redact::Redactor, wire::broken};
-use crate::providers::sse::{Rest, Splitter};
+use super::{chunk::Chunks, client::malformed, wire::broken};
+use crate::providers::{
+    redact::Redactor,
+    sse::{Rest, Splitter},
+};
 
 /// How long a body may take to end after its last event before its connection is given up.
 const SETTLE: Duration = Duration::from_millis(250);

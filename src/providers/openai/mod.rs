@@ -4,11 +4,9 @@
 //! pass each. Translating to other dialects is not here.
 
 mod chunk;
-mod classify;
 mod client;
 mod events;
 mod read;
-mod redact;
 mod refusal;
 mod request;
 #[cfg(test)]

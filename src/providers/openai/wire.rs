@@ -9,7 +9,7 @@ use mainstay_actors::error::{ErrorKind, ProviderError};
 use reqwest::Client;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::redact::Redactor;
+use crate::providers::redact::Redactor;
 
 /// Connections kept open to one host while nobody uses them.
 const IDLE_CONNECTIONS: usize = 64;

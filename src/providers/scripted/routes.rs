@@ -119,6 +119,10 @@ async fn respond(
             guard.over();
             Ok(failed(*code, headers))
         }
+        Some(Fault::Exact(code, headers, body)) => {
+            guard.over();
+            Ok(made(*code, headers, body::full(body.clone())))
+        }
         _ => Ok(said(shared, number, ask, fault, guard)),
     }
 }
@@ -136,9 +140,16 @@ fn said(shared: &Shared, number: u64, ask: &Ask, fault: Option<&Fault>, guard: I
 }
 
 fn failed(code: u16, headers: &[(HeaderName, HeaderValue)]) -> Response<Body> {
-    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json_response(status, &answer::error_of(code));
-    response.headers_mut().extend(headers.iter().cloned());
+    made(code, headers, body::full(answer::error_of(code).to_string()))
+}
+
+fn made(code: u16, headers: &[(HeaderName, HeaderValue)], body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for (name, value) in [&json].into_iter().chain(headers) {
+        response.headers_mut().insert(name, value.clone());
+    }
     response
 }
 
