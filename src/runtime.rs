@@ -24,7 +24,8 @@ use mainstay_actors::{
 use crate::{
     config::{ChainConfig, Config, ConfigError, ProviderConfig, ProviderKind, TargetConfig},
     providers::{
-        openai::{OpenAi, http_client},
+        http_client,
+        openai::OpenAi,
         scripted::{Script, Scripted},
     },
     storage::{MemoryState, RedbState},

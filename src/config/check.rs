@@ -18,7 +18,7 @@ use super::{
     TargetConfig,
     section::{Section, Source, did_you_mean},
 };
-use crate::providers::openai;
+use crate::providers::check_address;
 
 pub(super) const OPENAI: &str = "https://api.openai.com/v1";
 
@@ -155,7 +155,7 @@ fn openai_kind(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>)
     let at = section.place_of("base_url");
     let base_url = section.text("base_url", source).unwrap_or(OPENAI).to_string();
     let key = key(section, env, source);
-    if let Err(problem) = openai::endpoint(&base_url, key.is_some()) {
+    if let Err(problem) = check_address(&base_url, key.is_some()) {
         source.wrong(at, problem.to_string());
     }
     ProviderKind::OpenAi { base_url, key }

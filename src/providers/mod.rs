@@ -3,8 +3,20 @@
 //! An adapter makes exactly one request and ends in one classified error type. Retries, timeouts (but for
 //! connecting) and limits are not here: they are the runtime's work.
 
+mod address;
+mod body;
+mod dialect;
 mod errors;
+mod events;
 pub mod openai;
 mod redact;
+mod refusal;
 pub mod scripted;
 pub mod sse;
+mod upstream;
+mod wire;
+
+pub(crate) use address::check as check_address;
+pub use body::{Asked, with_model};
+pub use refusal::BadRequest;
+pub use wire::{BadProvider, http_client};

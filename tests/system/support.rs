@@ -35,7 +35,7 @@ pub(crate) async fn scripted(name: &str) -> Scripted {
 }
 
 pub(crate) fn http() -> reqwest::Client {
-    mainstay::providers::openai::http_client(Duration::from_secs(5)).unwrap()
+    mainstay::providers::http_client(Duration::from_secs(5)).unwrap()
 }
 
 /// Timeouts that make a story short.

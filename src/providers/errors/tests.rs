@@ -14,7 +14,8 @@ use super::{
     *,
 };
 use crate::providers::{
-    openai::{OpenAi, completion, http_client},
+    http_client,
+    openai::{OpenAi, completion},
     scripted::{Fault, Script, Scripted},
 };
 
@@ -61,13 +62,17 @@ impl Scene {
         Self { server, client }
     }
 
-    /// What a call ends with when this is the answer to it.
-    async fn answered(&self, stream: bool, fault: Fault) -> ProviderError {
+    /// What comes of a call when this is the answer to it.
+    async fn call(&self, stream: bool, fault: Fault) -> Result<ProviderReply, ProviderError> {
         self.server.set_default_fault(Some(fault));
         let request = Request { stream, body_streams: false, ..completion("hi") };
         let deadline = std::time::Instant::now() + Duration::from_secs(60);
-        let call = ProviderCall { request: &request, model: "m", id: "call-1", deadline };
-        match self.client.call(call).await {
+        self.client.call(ProviderCall { request: &request, model: "m", id: "call-1", deadline }).await
+    }
+
+    /// The error that a call ends with.
+    async fn failed(&self, stream: bool, fault: Fault) -> ProviderError {
+        match self.call(stream, fault).await {
             Err(error) => error,
             Ok(ProviderReply::Stream(mut reply)) => reply.frames.next().await.unwrap().unwrap_err(),
             Ok(ProviderReply::Full(_)) => panic!("an error passed for an answer"),
@@ -85,7 +90,7 @@ async fn every_row_of_the_table_is_told_apart_over_http() {
     let scene = Scene::start().await;
     for (vendor, row) in rows().filter(|(_, row)| row.status != 200) {
         let body = body(vendor, row).to_string();
-        let error = scene.answered(false, exact(row.status, &[], body.clone())).await;
+        let error = scene.failed(false, exact(row.status, &[], body.clone())).await;
         assert_eq!((error.kind, error.status), (row.means, Some(row.status)), "{vendor}: {row:?}"); // PC12
         let forwarded = !matches!(row.status, 401 | 403);
         assert_eq!(error.body.is_some_and(|sent| sent == body), forwarded, "{vendor}: {row:?}"); // GW2
@@ -104,10 +109,10 @@ async fn every_row_is_told_apart_inside_an_answer_that_began_with_success() {
             format!("event: error\ndata: {body}\n\n"),
             format!("event: error\ndata: {}\n\n", body["error"]),
         ] {
-            let error = scene.answered(true, exact(200, &stream, event.clone())).await;
+            let error = scene.failed(true, exact(200, &stream, event.clone())).await;
             assert_eq!((error.kind, error.status), (row.means, None), "{vendor}: {event}"); // PC12
         }
-        let error = scene.answered(false, exact(200, &[], body.to_string())).await;
+        let error = scene.failed(false, exact(200, &[], body.to_string())).await;
         assert_eq!(error.kind, row.means, "{vendor}: {body}"); // PC12
         let error = inside(of_responses.to_string().as_bytes(), &Redactor::default());
         assert_eq!(error.kind, row.means, "{vendor}: {of_responses}"); // PC12
@@ -157,17 +162,32 @@ async fn what_the_headers_tell_comes_with_the_error() {
     let scene = Scene::start().await;
     let headers =
         [("retry-after-ms", "1500"), ("x-should-retry", "false"), ("x-ratelimit-remaining-requests", "3")];
-    let error = scene.answered(false, exact(500, &headers, "{}")).await;
+    let error = scene.failed(false, exact(500, &headers, "{}")).await;
     assert_eq!((error.retry_after, error.should_retry), (Some(Duration::from_millis(1500)), Some(false))); // PC13
     assert_eq!(error.request_id.as_deref(), Some("call-1"));
     assert_eq!(error.allowances.unwrap().requests.remaining, Some(3));
 }
 
 #[tokio::test]
+async fn what_the_headers_tell_of_our_limits_comes_with_an_answer() {
+    let scene = Scene::start().await;
+    let limits = ("anthropic-ratelimit-requests-remaining", "3");
+    let whole = exact(200, &[limits], r#"{"choices":[]}"#);
+    let streamed = exact(200, &[limits, ("content-type", "text/event-stream")], "");
+    for (stream, fault) in [(false, whole), (true, streamed)] {
+        let allowances = match scene.call(stream, fault).await.unwrap() {
+            ProviderReply::Full(reply) => reply.allowances,
+            ProviderReply::Stream(reply) => reply.allowances,
+        };
+        assert_eq!(allowances.unwrap().requests.remaining, Some(3)); // PC13, PC19
+    }
+}
+
+#[tokio::test]
 async fn a_speed_limit_without_a_wait_waits_for_what_is_used_up() {
     let scene = Scene::start().await;
     let headers = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "100ms")];
-    let error = scene.answered(false, exact(429, &headers, "{}")).await;
+    let error = scene.failed(false, exact(429, &headers, "{}")).await;
     let expected = (ErrorKind::RateLimited, Some(Duration::from_millis(100)));
     assert_eq!((error.kind, error.retry_after), expected); // PC13
 }

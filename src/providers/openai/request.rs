@@ -1,63 +1,83 @@
-//! Finds the few members of a chat request that matter, and forwards the rest as it came.
-//!
-//! One pass over the JSON on the way in; on the way out at most one splice, which puts the provider's own
-//! model in. Whether the other members make sense is the provider's business, not ours.
-
-use std::{fmt, ops::Range};
+//! What is looked at in the requests of this vendor's APIs.
 
 use bytes::Bytes;
-use mainstay_actors::call::Request;
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use mainstay_actors::call::{Api, Request};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::refusal::{BadRequest, explain, malformed, missing};
+use crate::providers::{
+    body::{Asked, Form, Head, Messages, quoted},
+    refusal::{ANYTHING, BadRequest, Member, OBJECTS, Wrong},
+};
 
-/// A chat request, and the model its caller asks for.
-#[derive(Clone, Debug)]
-pub struct ChatRequest {
-    /// The value of `model`: for a gateway, the name of a chain.
-    pub model: String,
-    /// The request, ready to be sent.
-    pub request: Request,
+const MODEL: Member = Member { name: "model", expected: "a string", required: true };
+const STREAM: Member = Member { name: "stream", expected: "a boolean", required: false };
+
+const CHAT: Form = Form {
+    api: Api::Chat,
+    read: |text| {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            model: &'a RawValue,
+            stream: Option<bool>,
+            #[serde(rename = "messages")]
+            _messages: Messages,
+        }
+        let Wire { model, stream, .. } = serde_json::from_str(text)?;
+        Ok(Head { model, stream: stream.unwrap_or(false) })
+    },
+    members: &[MODEL, Member { name: "messages", expected: OBJECTS, required: true }, STREAM],
+    words,
+};
+
+/// Where the prompt stands is the vendor's business: in `input`, or in a stored `prompt`.
+const RESPONSES: Form = Form {
+    api: Api::Responses,
+    read: |text| {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            model: &'a RawValue,
+            stream: Option<bool>,
+        }
+        let Wire { model, stream } = serde_json::from_str(text)?;
+        Ok(Head { model, stream: stream.unwrap_or(false) })
+    },
+    members: &[MODEL, STREAM],
+    words,
+};
+
+const EMBEDDINGS: Form = Form {
+    api: Api::Embeddings,
+    read: |text| {
+        #[derive(Deserialize)]
+        struct Wire<'a> {
+            #[serde(borrow)]
+            model: &'a RawValue,
+            #[serde(rename = "input")]
+            _input: IgnoredAny,
+        }
+        let Wire { model, .. } = serde_json::from_str(text)?;
+        Ok(Head { model, stream: false })
+    },
+    members: &[MODEL, Member { name: "input", expected: ANYTHING, required: true }],
+    words,
+};
+
+/// Reads a chat request.
+pub fn read(body: Bytes) -> Result<Asked, BadRequest> {
+    CHAT.understand(body)
 }
 
-/// Reads a chat request. Members that are not looked at are untouched, also where they are wrong.
-///
-/// `model`, `messages` and `stream` must not stand twice: the provider may take the other one.
-pub fn read(body: Bytes) -> Result<ChatRequest, BadRequest> {
-    let text = std::str::from_utf8(&body).map_err(|e| malformed(format!("not UTF-8: {e}")))?;
-    if !text.trim_start().starts_with('{') {
-        return Err(malformed("expected an object at line 1 column 1".into()));
-    }
-    let wire: Wire<'_> = serde_json::from_str(text).map_err(|e| explain(text, &e))?;
-    let model: String = serde_json::from_str(wire.model.get()).map_err(|e| explain(text, &e))?;
-    if model.is_empty() {
-        return Err(missing("model"));
-    }
-    let at = range_of(wire.model, text);
-    let stream = wire.stream.unwrap_or(false);
-    Ok(ChatRequest { model, request: Request::new(body, at, stream) })
+/// Reads a request for a response.
+pub fn read_responses(body: Bytes) -> Result<Asked, BadRequest> {
+    RESPONSES.understand(body)
 }
 
-/// `body` with `model` in place of what stands at `at`; the same bytes when it stands there already.
-///
-/// # Panics
-/// When `at` lies outside `body`.
-pub fn with_model(body: &Bytes, at: Range<usize>, model: &str) -> Bytes {
-    splice(body, at, &quoted(model))
-}
-
-/// What to send for `request`: with the provider's `model`, and asking for a stream exactly if
-/// `request.stream` says so, whatever the body said.
-pub(super) fn outgoing(request: &Request, model: &str) -> Result<Bytes, BadRequest> {
-    if request.body.get(request.model.clone()).is_none() {
-        return Err(malformed("the model's place lies outside the body".into()));
-    }
-    let body = with_model(&request.body, request.model.clone(), model);
-    if request.stream == request.body_streams { Ok(body) } else { with_stream(&body, request.stream) }
+/// Reads a request for embeddings.
+pub fn read_embeddings(body: Bytes) -> Result<Asked, BadRequest> {
+    EMBEDDINGS.understand(body)
 }
 
 /// A chat request with one message of the user, for [`Chain::call`](mainstay_actors::chain::Chain::call) and
@@ -68,99 +88,29 @@ pub fn completion(prompt: &str) -> Request {
     Request::new(Bytes::from(body), start.len()..start.len() + 2, false)
 }
 
-/// Slow, but only for requests whose body says otherwise than how they are sent.
-fn with_stream(body: &Bytes, stream: bool) -> Result<Bytes, BadRequest> {
-    #[derive(Deserialize)]
-    struct Stream<'a> {
-        #[serde(borrow, default, deserialize_with = "as_it_stands")]
-        stream: Option<&'a RawValue>,
-    }
-    let text = std::str::from_utf8(body).map_err(|e| malformed(format!("not UTF-8: {e}")))?;
-    let found: Stream<'_> = serde_json::from_str(text).map_err(|e| malformed(e.to_string()))?;
-    let value = stream.to_string();
-    match (found.stream, text.find('{')) {
-        (Some(raw), _) => Ok(splice(body, range_of(raw, text), &value)),
-        (None, Some(brace)) => Ok(splice(body, brace + 1..brace + 1, &format!(r#""stream":{value},"#))),
-        (None, None) => Err(malformed("no object".into())),
-    }
-}
-
-/// Tells a `null` from nothing.
-fn as_it_stands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-fn splice(body: &Bytes, at: Range<usize>, value: &str) -> Bytes {
-    if body[at.clone()] == *value.as_bytes() {
-        return body.clone();
-    }
-    let mut spliced = Vec::with_capacity(body.len() - at.len() + value.len());
-    spliced.extend_from_slice(&body[..at.start]);
-    spliced.extend_from_slice(value.as_bytes());
-    spliced.extend_from_slice(&body[at.end..]);
-    spliced.into()
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-fn range_of(raw: &RawValue, text: &str) -> Range<usize> {
-    let start = raw.get().as_ptr().addr() - text.as_ptr().addr();
-    start..start + raw.get().len()
-}
-
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow)]
-    model: &'a RawValue,
-    stream: Option<bool>,
-    #[serde(rename = "messages")]
-    _messages: Messages,
-}
-
-/// A non-empty array of objects, looked at and left where it is.
-struct Messages;
-
-impl<'de> Deserialize<'de> for Messages {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_seq(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for Messages {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a non-empty array of objects")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self, A::Error> {
-        seq.next_element::<Object>()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
-        while seq.next_element::<Object>()?.is_some() {}
-        Ok(self)
-    }
-}
-
-struct Object;
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for Object {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(self)
-    }
+fn words(wrong: Wrong) -> BadRequest {
+    let (message, param, code) = match wrong {
+        Wrong::Body(problem) => {
+            (format!("We could not parse the JSON body of your request: {problem}."), None, None)
+        }
+        Wrong::Missing(member) => (
+            format!("Missing required parameter: '{member}'."),
+            Some(member),
+            Some("missing_required_parameter"),
+        ),
+        Wrong::Empty(member) => (
+            format!("Invalid '{member}': empty array. Expected at least one message."),
+            Some(member),
+            Some("empty_array"),
+        ),
+        Wrong::Kind { member, at, expected, found } => {
+            let place = at.map_or(member.into(), |i| format!("{member}[{i}]"));
+            let message =
+                format!("Invalid type for '{place}': expected {expected}, but got {found} instead.");
+            (message, Some(member), Some("invalid_type"))
+        }
+    };
+    BadRequest { message, param, code }
 }
 
 #[cfg(test)]
@@ -168,8 +118,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::providers::body::outgoing;
 
-    fn read_str(body: &str) -> Result<ChatRequest, BadRequest> {
+    fn read_str(body: &str) -> Result<Asked, BadRequest> {
         read(Bytes::copy_from_slice(body.as_bytes()))
     }
 

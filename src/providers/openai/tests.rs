@@ -15,7 +15,11 @@ use tokio::{
 };
 
 use super::*;
-use crate::providers::scripted::{Fault, Script, Scripted};
+use crate::providers::{
+    http_client,
+    scripted::{Fault, Script, Scripted},
+    wire,
+};
 
 const KEY: &str = "key-0123456789abcdef";
 
@@ -385,7 +389,7 @@ async fn a_machine_out_of_descriptors_does_not_blame_the_provider() {
             Box::pin(async { Err(std::io::Error::from_raw_os_error(24).into()) })
         }
     }
-    let http = reqwest::Client::builder().tls_backend_preconfigured(super::wire::tls().unwrap());
+    let http = reqwest::Client::builder().tls_backend_preconfigured(wire::tls().unwrap());
     let http = http.dns_resolver(Arc::new(OutOfDescriptors)).build().unwrap();
     let client = OpenAi::new(http, "http://localhost:1/v1", None).unwrap();
     assert_eq!(unary(&client, "m").await, Failed(ErrorKind::Local)); // PC5

@@ -6,7 +6,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::providers::openai::http_client;
+use crate::providers::http_client;
 
 async fn start(script: Script) -> (Scripted, Client) {
     let server = Scripted::start(SocketAddr::from(([127, 0, 0, 1], 0)), script).await.unwrap();

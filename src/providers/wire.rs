@@ -1,4 +1,4 @@
-//! The HTTP client below the dialect, and whose fault it is when the wire fails.
+//! The HTTP client below the dialects, and whose fault it is when the wire fails.
 //!
 //! Everything that an HTTP client does by itself is turned off here: the runtime above decides about retries,
 //! and nobody decides about redirects or proxies.
@@ -9,7 +9,7 @@ use mainstay_actors::error::{ErrorKind, ProviderError};
 use reqwest::Client;
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::providers::redact::Redactor;
+use super::redact::Redactor;
 
 /// Connections kept open to one host while nobody uses them.
 const IDLE_CONNECTIONS: usize = 64;

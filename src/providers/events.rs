@@ -13,27 +13,27 @@ use mainstay_actors::{
 use reqwest::Response;
 use tokio::time::timeout;
 
-use super::{chunk::Chunks, client::malformed, wire::broken};
-use crate::providers::{
+use super::{
+    dialect::{Dialect, Meaning, malformed},
     redact::Redactor,
     sse::{Rest, Splitter},
+    wire::broken,
 };
 
 /// How long a body may take to end after its last event before its connection is given up.
 const SETTLE: Duration = Duration::from_millis(250);
 
 /// The events of one answer.
-pub(super) struct Events {
+pub(super) struct Events<D> {
     response: Response,
     splitter: Splitter,
-    chunks: Chunks,
+    dialect: D,
     secrets: Redactor,
 }
 
-impl Events {
+impl<D: Dialect> Events<D> {
     pub(super) fn new(response: Response, secrets: Redactor) -> Box<Self> {
-        let chunks = Chunks::new(secrets.clone());
-        Box::new(Self { response, splitter: Splitter::default(), chunks, secrets })
+        Box::new(Self { response, splitter: Splitter::default(), dialect: D::default(), secrets })
     }
 
     /// The stream is over after its end, and after an error.
@@ -51,7 +51,7 @@ impl Events {
 
     async fn next(&mut self) -> Result<Option<Frame>, ProviderError> {
         loop {
-            if let Some(event) = self.splitter.next_event().map_err(|e| malformed(&e.to_string()))? {
+            if let Some(event) = self.splitter.next_event().map_err(|e| malformed(e.to_string()))? {
                 return self.frame(event).map(Some);
             }
             match self.response.chunk().await.map_err(|e| broken(e, &self.secrets))? {
@@ -62,8 +62,8 @@ impl Events {
     }
 
     fn frame(&mut self, bytes: Bytes) -> Result<Frame, ProviderError> {
-        let kind = self.chunks.kind_of(&bytes)?;
-        Ok(Frame::new(bytes, kind))
+        let Meaning { kind, usage } = self.dialect.event(&bytes, &self.secrets)?;
+        Ok(Frame { usage, ..Frame::new(bytes, kind) })
     }
 
     fn last(&mut self) -> Result<Option<Frame>, ProviderError> {

@@ -1,0 +1,130 @@
+//! One request to one server, whatever its dialect.
+//!
+//! Nothing is retried, followed or decompressed here, and no environment variable is looked at: what leaves
+//! this process goes to the configured host and nowhere else. Every body is bounded while it is read.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use mainstay_actors::{
+    call::{FullReply, ProviderReply, StreamReply},
+    error::{ErrorKind, ProviderError},
+    ports::ProviderCall,
+};
+use reqwest::{
+    Client, Response, Url,
+    header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    body::outgoing,
+    dialect::{Dialect, malformed},
+    errors::{self, MAX_ERROR_BODY, Told},
+    events::Events,
+    redact::Redactor,
+    wire::{BadProvider, broken},
+};
+
+/// The largest whole answer that is taken, in bytes.
+const MAX_ANSWER: usize = 16 << 20;
+
+/// A server, and what every request to it carries.
+pub(super) struct Upstream {
+    http: Client,
+    headers: HeaderMap,
+    secrets: Redactor,
+}
+
+impl Upstream {
+    pub(super) fn new(http: Client) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        Self { http, headers, secrets: Redactor::default() }
+    }
+
+    /// Sends `key` along, in this header, behind `prefix`.
+    pub(super) fn key(self, name: HeaderName, prefix: &str, key: SecretString) -> Result<Self, BadProvider> {
+        let Self { http, mut headers, .. } = self;
+        headers.insert(name, secret(prefix, &key)?);
+        Ok(Self { http, headers, secrets: Redactor::new(Some(key)) })
+    }
+
+    /// Sends the call's request to `url` with `more` headers, and judges what comes back.
+    pub(super) async fn ask<D: Dialect>(
+        &self,
+        url: &Url,
+        more: HeaderMap,
+        call: ProviderCall<'_>,
+    ) -> Result<ProviderReply, ProviderError> {
+        let body = outgoing(call.request, call.model)
+            .map_err(|wrong| ProviderError::new(ErrorKind::BadRequest, wrong))?;
+        let mut headers = self.headers.clone();
+        headers.extend(more);
+        if let Ok(id) = HeaderValue::from_str(call.id) {
+            headers.insert("x-request-id", id);
+        }
+        let sent = self.http.post(url.clone()).headers(headers).body(body).send().await;
+        let response = sent.map_err(|e| broken(e, &self.secrets))?;
+        match (response.status().is_success(), call.request.stream) {
+            (false, _) => Err(self.refused(response).await),
+            (true, false) => self.whole::<D>(response).await.map(ProviderReply::Full),
+            (true, true) => self.stream::<D>(response).await.map(ProviderReply::Stream),
+        }
+    }
+
+    async fn refused(&self, response: Response) -> ProviderError {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = self.read(response, MAX_ERROR_BODY).await.unwrap_or_default();
+        errors::answer(status, &headers, body, &self.secrets)
+    }
+
+    async fn whole<D: Dialect>(&self, response: Response) -> Result<FullReply, ProviderError> {
+        let Told { request_id, allowances, .. } = errors::told(response.headers());
+        let body = self.read(response, MAX_ANSWER).await;
+        match body.and_then(|body| D::whole(&body, &self.secrets).map(|usage| (body, usage))) {
+            Ok((body, usage)) => Ok(FullReply { request_id, usage, allowances, ..FullReply::new(body) }),
+            Err(error) => Err(ProviderError { request_id, ..error }),
+        }
+    }
+
+    async fn stream<D: Dialect>(&self, response: Response) -> Result<StreamReply, ProviderError> {
+        let Told { request_id, allowances, .. } = errors::told(response.headers());
+        if !is_event_stream(&response) {
+            let body = self.read(response, MAX_ERROR_BODY).await.unwrap_or_default();
+            let error = D::whole(&body, &self.secrets).err();
+            let error = error.filter(|error| error.kind != ErrorKind::Malformed);
+            let error = error.unwrap_or_else(|| malformed("a stream was asked for, and something else came"));
+            return Err(ProviderError { request_id, ..error });
+        }
+        let events = Events::<D>::new(response, self.secrets.clone());
+        Ok(StreamReply { request_id, allowances, ..StreamReply::new(events.into_frames()) })
+    }
+
+    async fn read(&self, response: Response, limit: usize) -> Result<Bytes, ProviderError> {
+        let body = Limited::new(reqwest::Body::from(response), limit).collect().await;
+        body.map(|body| body.to_bytes()).map_err(|error| match error.downcast::<reqwest::Error>() {
+            Ok(error) => broken(*error, &self.secrets),
+            Err(error) if error.is::<LengthLimitError>() => {
+                malformed(format!("the answer is larger than {limit} bytes"))
+            }
+            Err(error) => ProviderError::new(ErrorKind::Reset, self.secrets.line(&error.to_string())),
+        })
+    }
+}
+
+fn secret(prefix: &str, key: &SecretString) -> Result<HeaderValue, BadProvider> {
+    let wrong = || BadProvider::new("the API key is empty or holds characters that no header can carry");
+    let key = key.expose_secret();
+    if key.is_empty() || key.contains(char::is_whitespace) {
+        return Err(wrong());
+    }
+    let mut value = HeaderValue::from_str(&format!("{prefix}{key}")).map_err(|_| wrong())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn is_event_stream(response: &Response) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.trim_start().get(..17).is_some_and(|start| start.eq_ignore_ascii_case("text/event-stream"))
+}
