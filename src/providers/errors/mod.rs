@@ -3,8 +3,12 @@
 //! [`table`] says what each error means and [`headers`] what goes with it; here an answer is read for both. What
 //! the policies do with the kind is not known here.
 
+#[cfg(test)]
+mod catalogue;
 mod headers;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::time::SystemTime;
 
@@ -106,6 +110,3 @@ pub(super) fn inside(data: &[u8], secrets: &Redactor) -> ProviderError {
 pub(super) fn told(headers: &HeaderMap) -> Told {
     Told::read(headers, SystemTime::now())
 }
-
-#[cfg(test)]
-mod tests;
