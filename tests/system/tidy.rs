@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Rules are plain structs: `(state, event, now) -> (state, actions)`.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "actors/src/backoff.rs",
     "actors/src/error/kind.rs",
     "actors/src/error/mod.rs",
@@ -17,6 +17,7 @@ const PURE: [&str; 11] = [
     "actors/src/provider/policy.rs",
     "actors/src/chain/plan.rs",
     "actors/src/chain/policy.rs",
+    "actors/src/retry/strategy.rs",
     "actors/src/mode/mod.rs",
     "actors/src/mode/rules.rs",
 ];
