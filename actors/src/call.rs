@@ -39,6 +39,9 @@ pub struct Request {
     pub stream: bool,
     /// Does the body itself ask for one? Where it does not say what `stream` says, the adapter rewrites it.
     pub body_streams: bool,
+    /// The caller's headers that change what the body means, by lower-case name; a provider passes on those
+    /// that its dialect has.
+    pub headers: Vec<(&'static str, String)>,
     /// The caller's id for this call; one is made when absent.
     pub id: Option<Arc<str>>,
     /// How long the caller waits for the whole call; `None` leaves it to the attempts' own timeouts.
@@ -48,13 +51,29 @@ pub struct Request {
 impl Request {
     /// A chat request whose `model` value stands at `model` in `body`, and whose body asks for a stream or not.
     pub fn new(body: Bytes, model: Range<usize>, stream: bool) -> Self {
-        Self { api: Api::Chat, body, model, stream, body_streams: stream, id: None, timeout: None }
+        Self {
+            api: Api::Chat,
+            body,
+            model,
+            stream,
+            body_streams: stream,
+            headers: Vec::new(),
+            id: None,
+            timeout: None,
+        }
     }
 
     /// Asks for something else than a chat.
     #[must_use]
     pub fn api(mut self, api: Api) -> Self {
         self.api = api;
+        self
+    }
+
+    /// Sends a header of the caller's along.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
         self
     }
 

@@ -13,7 +13,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::refusal::{BadRequest, Member, Wrong, explain};
+use super::{
+    anthropic, openai,
+    refusal::{BadRequest, Member, Wrong, explain},
+};
 
 /// A request, and the model its caller asks for.
 #[derive(Clone, Debug)]
@@ -24,9 +27,20 @@ pub struct Asked {
     pub request: Request,
 }
 
+/// Reads a request for `api`. Members that are not looked at are untouched, also where they are wrong.
+pub fn read(api: Api, body: Bytes) -> Result<Asked, BadRequest> {
+    let form = match api {
+        Api::Chat => &openai::CHAT,
+        Api::Messages => &anthropic::MESSAGES,
+        Api::Responses => &openai::RESPONSES,
+        Api::Embeddings => &openai::EMBEDDINGS,
+    };
+    let (model, at, stream) = form.find(&body).map_err(form.words)?;
+    Ok(Asked { model, request: Request::new(body, at, stream).api(api) })
+}
+
 /// How the requests of one API are read.
 pub(super) struct Form {
-    pub(super) api: Api,
     /// Reads the members that are looked at; none of them may stand twice, for the provider may take the
     /// other one.
     pub(super) read: for<'a> fn(&'a str) -> serde_json::Result<Head<'a>>,
@@ -43,13 +57,6 @@ pub(super) struct Head<'a> {
 }
 
 impl Form {
-    /// Members that are not looked at are untouched, also where they are wrong.
-    pub(super) fn understand(&self, body: Bytes) -> Result<Asked, BadRequest> {
-        let (model, at, stream) = self.find(&body).map_err(self.words)?;
-        let request = Request::new(body, at, stream).api(self.api);
-        Ok(Asked { model, request })
-    }
-
     fn find(&self, body: &[u8]) -> Result<(String, Range<usize>, bool), Wrong> {
         let text = std::str::from_utf8(body).map_err(|e| Wrong::Body(format!("not UTF-8: {e}")))?;
         if !text.trim_start().starts_with('{') {

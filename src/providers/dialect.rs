@@ -5,7 +5,7 @@
 use std::fmt;
 
 use mainstay_actors::{
-    call::{FrameKind, Usage},
+    call::{Api, FrameKind, Usage},
     error::{ErrorKind, ProviderError},
 };
 use serde::{
@@ -66,6 +66,18 @@ pub(super) fn usage<T: DeserializeOwned + Into<Usage>>(raw: Option<&RawValue>) -
 /// Does it hold anything?
 pub(super) fn is_filled(value: &RawValue) -> bool {
     !matches!(value.get(), "null" | "\"\"" | "[]" | "{}")
+}
+
+/// A provider was asked for what it does not offer.
+pub(super) fn unsupported(api: Api, stream: bool) -> ProviderError {
+    let asked = match (api, stream) {
+        (Api::Chat, _) => "chat completions",
+        (Api::Messages, _) => "messages",
+        (Api::Responses, _) => "responses",
+        (Api::Embeddings, false) => "embeddings",
+        (Api::Embeddings, true) => "embeddings as a stream",
+    };
+    ProviderError::new(ErrorKind::Unsupported, format!("this provider offers no {asked}"))
 }
 
 pub(super) fn malformed(problem: impl Into<String>) -> ProviderError {

@@ -4,6 +4,7 @@
 //! connecting) and limits are not here: they are the runtime's work.
 
 mod address;
+pub mod anthropic;
 mod body;
 mod dialect;
 mod errors;
@@ -13,10 +14,12 @@ mod redact;
 mod refusal;
 pub mod scripted;
 pub mod sse;
+#[cfg(test)]
+mod testing;
 mod upstream;
 mod wire;
 
 pub(crate) use address::check as check_address;
-pub use body::{Asked, with_model};
+pub use body::{Asked, read, with_model};
 pub use refusal::BadRequest;
 pub use wire::{BadProvider, http_client};

@@ -15,6 +15,7 @@ use axum::{
 use futures_util::{Stream, StreamExt, stream};
 use http_body_util::LengthLimitError;
 use mainstay_actors::{
+    call::Api,
     chain::{Chain, stream::ReplyStream},
     error::{ErrorKind, Interrupted, ProviderError},
 };
@@ -25,7 +26,7 @@ use super::{
     Gateway,
     answer::{self, Refusal, RequestId},
 };
-use crate::providers::openai;
+use crate::providers;
 
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,7 +47,7 @@ type Understood = (std::sync::Arc<Chain>, mainstay_actors::call::Request);
 
 async fn understand(gateway: &Gateway, id: RequestId, body: Body) -> Result<Understood, Refusal> {
     let body = read(body, gateway.0.limits.max_body).await?;
-    let chat = openai::read(body).map_err(|bad| Refusal {
+    let chat = providers::read(Api::Chat, body).map_err(|bad| Refusal {
         status: StatusCode::BAD_REQUEST,
         code: bad.code,
         message: bad.message,

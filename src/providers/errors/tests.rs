@@ -1,11 +1,14 @@
 //! Every row of the vendors' table as it comes over the wire, and errors that are in no table.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use mainstay_actors::{
-    call::{ProviderReply, Request},
-    ports::{Provider, ProviderCall},
+    call::{
+        Api::{self, Chat, Messages, Responses},
+        ProviderReply, Request,
+    },
+    ports::Provider,
 };
 use serde_json::json;
 
@@ -14,23 +17,36 @@ use super::{
     *,
 };
 use crate::providers::{
-    http_client,
-    openai::{OpenAi, completion},
-    scripted::{Fault, Script, Scripted},
+    anthropic::Anthropic,
+    openai::OpenAi,
+    read,
+    scripted::{Fault, Scripted},
+    testing,
 };
+
+const SSE: (&str, &str) = ("content-type", "text/event-stream");
 
 fn rows() -> impl Iterator<Item = (&'static str, &'static Row)> {
     TABLE.iter().flat_map(|(vendor, rows)| rows.iter().map(move |row| (*vendor, row)))
 }
 
-/// The row as its vendor writes it.
-fn body(vendor: &str, row: &Row) -> Value {
-    let Row { kind, code, .. } = row;
-    let message = match row.decides {
+/// The API that a vendor's rows come from.
+fn api_of(vendor: &str) -> Api {
+    if vendor == "Anthropic" { Messages } else { Chat }
+}
+
+fn message(row: &Row) -> String {
+    match row.decides {
         Sign::Opening => format!("{}; and so on.", row.text),
         Sign::Text => format!("So: {} and so on.", row.text),
         Sign::Code | Sign::Status => "It did not work.".into(),
-    };
+    }
+}
+
+/// The row as its vendor writes it.
+fn body(vendor: &str, row: &Row) -> Value {
+    let Row { kind, code, .. } = row;
+    let message = message(row);
     let or_null = |word: &str| if word.is_empty() { Value::Null } else { word.into() };
     match (vendor, *code) {
         ("Anthropic", "") => {
@@ -49,30 +65,56 @@ fn body(vendor: &str, row: &Row) -> Value {
     }
 }
 
+/// The row as an event of a stream, in every way in which its vendor's APIs send one.
+fn events(vendor: &str, row: &Row) -> Vec<(Api, String)> {
+    let body = body(vendor, row);
+    let both = |api| {
+        [format!("event: error\ndata: {body}\n\n"), format!("data: {body}\n\n")].map(|event| (api, event))
+    };
+    if vendor == "Anthropic" {
+        return both(Messages).into();
+    }
+    // Responses have codes and no types.
+    let code = if row.code.is_empty() { row.kind } else { row.code };
+    let error = json!({"type": "error", "code": code, "message": message(row), "param": null});
+    let failed = json!({"type": "response.failed", "response": {"status": "failed", "error": error}});
+    let of_responses = [format!("event: error\ndata: {error}\n\n"), format!("data: {failed}\n\n")];
+    both(Chat).into_iter().chain(of_responses.map(|event| (Responses, event))).collect()
+}
+
+fn request(api: Api, stream: bool) -> Request {
+    let said = json!([{"role": "user", "content": "hi"}]);
+    let body = match api {
+        Responses => json!({"model": "m", "input": "hi"}),
+        _ => json!({"model": "m", "max_tokens": 9, "messages": said}),
+    };
+    Request { stream, ..read(api, body.to_string().into()).unwrap().request }
+}
+
 struct Scene {
     server: Scripted,
-    client: OpenAi,
+    openai: OpenAi,
+    anthropic: Anthropic,
 }
 
 impl Scene {
     async fn start() -> Self {
-        let server = Scripted::start(SocketAddr::from(([127, 0, 0, 1], 0)), Script::default()).await.unwrap();
-        let http = http_client(Duration::from_secs(5)).unwrap();
-        let client = OpenAi::new(http, &server.base_url(), None).unwrap();
-        Self { server, client }
+        let server = testing::scripted().await;
+        let openai = OpenAi::new(testing::http(), &server.base_url(), None).unwrap();
+        let anthropic = Anthropic::new(testing::http(), &server.base_url(), None).unwrap();
+        Self { server, openai, anthropic }
     }
 
     /// What comes of a call when this is the answer to it.
-    async fn call(&self, stream: bool, fault: Fault) -> Result<ProviderReply, ProviderError> {
+    async fn call(&self, api: Api, stream: bool, fault: Fault) -> Result<ProviderReply, ProviderError> {
         self.server.set_default_fault(Some(fault));
-        let request = Request { stream, body_streams: false, ..completion("hi") };
-        let deadline = std::time::Instant::now() + Duration::from_secs(60);
-        self.client.call(ProviderCall { request: &request, model: "m", id: "call-1", deadline }).await
+        let provider: &dyn Provider = if api == Messages { &self.anthropic } else { &self.openai };
+        testing::call(provider, &request(api, stream), "m").await
     }
 
     /// The error that a call ends with.
-    async fn failed(&self, stream: bool, fault: Fault) -> ProviderError {
-        match self.call(stream, fault).await {
+    async fn failed(&self, api: Api, stream: bool, fault: Fault) -> ProviderError {
+        match self.call(api, stream, fault).await {
             Err(error) => error,
             Ok(ProviderReply::Stream(mut reply)) => reply.frames.next().await.unwrap().unwrap_err(),
             Ok(ProviderReply::Full(_)) => panic!("an error passed for an answer"),
@@ -90,7 +132,7 @@ async fn every_row_of_the_table_is_told_apart_over_http() {
     let scene = Scene::start().await;
     for (vendor, row) in rows().filter(|(_, row)| row.status != 200) {
         let body = body(vendor, row).to_string();
-        let error = scene.failed(false, exact(row.status, &[], body.clone())).await;
+        let error = scene.failed(api_of(vendor), false, exact(row.status, &[], body.clone())).await;
         assert_eq!((error.kind, error.status), (row.means, Some(row.status)), "{vendor}: {row:?}"); // PC12
         let forwarded = !matches!(row.status, 401 | 403);
         assert_eq!(error.body.is_some_and(|sent| sent == body), forwarded, "{vendor}: {row:?}"); // GW2
@@ -100,22 +142,14 @@ async fn every_row_of_the_table_is_told_apart_over_http() {
 #[tokio::test]
 async fn every_row_is_told_apart_inside_an_answer_that_began_with_success() {
     let scene = Scene::start().await;
-    let stream = [("content-type", "text/event-stream")];
     for (vendor, row) in rows().filter(|(_, row)| speaks_without_a_status(row)) {
-        let body = body(vendor, row);
-        let of_responses = json!({"type": "response.failed", "response": {"error": body["error"]}});
-        for event in [
-            format!("data: {body}\n\n"),
-            format!("event: error\ndata: {body}\n\n"),
-            format!("event: error\ndata: {}\n\n", body["error"]),
-        ] {
-            let error = scene.failed(true, exact(200, &stream, event.clone())).await;
+        for (api, event) in events(vendor, row) {
+            let error = scene.failed(api, true, exact(200, &[SSE], event.clone())).await;
             assert_eq!((error.kind, error.status), (row.means, None), "{vendor}: {event}"); // PC12
         }
-        let error = scene.failed(false, exact(200, &[], body.to_string())).await;
+        let body = body(vendor, row).to_string();
+        let error = scene.failed(api_of(vendor), false, exact(200, &[], body.clone())).await;
         assert_eq!(error.kind, row.means, "{vendor}: {body}"); // PC12
-        let error = inside(of_responses.to_string().as_bytes(), &Redactor::default());
-        assert_eq!(error.kind, row.means, "{vendor}: {of_responses}"); // PC12
     }
 }
 
@@ -162,7 +196,7 @@ async fn what_the_headers_tell_comes_with_the_error() {
     let scene = Scene::start().await;
     let headers =
         [("retry-after-ms", "1500"), ("x-should-retry", "false"), ("x-ratelimit-remaining-requests", "3")];
-    let error = scene.failed(false, exact(500, &headers, "{}")).await;
+    let error = scene.failed(Chat, false, exact(500, &headers, "{}")).await;
     assert_eq!((error.retry_after, error.should_retry), (Some(Duration::from_millis(1500)), Some(false))); // PC13
     assert_eq!(error.request_id.as_deref(), Some("call-1"));
     assert_eq!(error.allowances.unwrap().requests.remaining, Some(3));
@@ -173,9 +207,9 @@ async fn what_the_headers_tell_of_our_limits_comes_with_an_answer() {
     let scene = Scene::start().await;
     let limits = ("anthropic-ratelimit-requests-remaining", "3");
     let whole = exact(200, &[limits], r#"{"choices":[]}"#);
-    let streamed = exact(200, &[limits, ("content-type", "text/event-stream")], "");
+    let streamed = exact(200, &[limits, SSE], "");
     for (stream, fault) in [(false, whole), (true, streamed)] {
-        let allowances = match scene.call(stream, fault).await.unwrap() {
+        let allowances = match scene.call(Chat, stream, fault).await.unwrap() {
             ProviderReply::Full(reply) => reply.allowances,
             ProviderReply::Stream(reply) => reply.allowances,
         };
@@ -187,7 +221,7 @@ async fn what_the_headers_tell_of_our_limits_comes_with_an_answer() {
 async fn a_speed_limit_without_a_wait_waits_for_what_is_used_up() {
     let scene = Scene::start().await;
     let headers = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "100ms")];
-    let error = scene.failed(false, exact(429, &headers, "{}")).await;
+    let error = scene.failed(Chat, false, exact(429, &headers, "{}")).await;
     let expected = (ErrorKind::RateLimited, Some(Duration::from_millis(100)));
     assert_eq!((error.kind, error.retry_after), expected); // PC13
 }

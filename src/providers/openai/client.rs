@@ -5,7 +5,7 @@ use std::fmt;
 use futures_util::future::BoxFuture;
 use mainstay_actors::{
     call::{Api, ProviderReply},
-    error::{ErrorKind, ProviderError},
+    error::ProviderError,
     ports::{Provider, ProviderCall},
 };
 use reqwest::{
@@ -14,9 +14,10 @@ use reqwest::{
 };
 use secrecy::SecretString;
 
-use super::chat::Chat;
+use super::{chat::Chat, embeddings::Embeddings, responses::Responses};
 use crate::providers::{
     address::{self, route},
+    dialect::unsupported,
     upstream::Upstream,
     wire::BadProvider,
 };
@@ -25,6 +26,8 @@ use crate::providers::{
 pub struct OpenAi {
     upstream: Upstream,
     chat: Url,
+    responses: Url,
+    embeddings: Url,
 }
 
 impl OpenAi {
@@ -37,13 +40,23 @@ impl OpenAi {
         if let Some(key) = key {
             upstream = upstream.key(AUTHORIZATION, "Bearer ", key)?;
         }
-        Ok(Self { upstream, chat: route(&base, "chat/completions") })
+        Ok(Self {
+            upstream,
+            chat: route(&base, "chat/completions"),
+            responses: route(&base, "responses"),
+            embeddings: route(&base, "embeddings"),
+        })
     }
 
     async fn ask(&self, call: ProviderCall<'_>) -> Result<ProviderReply, ProviderError> {
+        let (upstream, more) = (&self.upstream, HeaderMap::new());
         match call.request.api {
-            Api::Chat => self.upstream.ask::<Chat>(&self.chat, HeaderMap::new(), call).await,
-            _ => Err(ProviderError::new(ErrorKind::Unsupported, "this provider speaks the OpenAI dialect")),
+            Api::Chat => upstream.ask::<Chat>(&self.chat, more, call).await,
+            Api::Responses => upstream.ask::<Responses>(&self.responses, more, call).await,
+            Api::Embeddings if !call.request.stream => {
+                upstream.ask::<Embeddings>(&self.embeddings, more, call).await
+            }
+            other => Err(unsupported(other, call.request.stream)),
         }
     }
 }

@@ -1,20 +1,19 @@
 //! What is looked at in the requests of this vendor's APIs.
 
 use bytes::Bytes;
-use mainstay_actors::call::{Api, Request};
+use mainstay_actors::call::Request;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::providers::{
-    body::{Asked, Form, Head, Messages, quoted},
+    body::{Form, Head, Messages, quoted},
     refusal::{ANYTHING, BadRequest, Member, OBJECTS, Wrong},
 };
 
 const MODEL: Member = Member { name: "model", expected: "a string", required: true };
 const STREAM: Member = Member { name: "stream", expected: "a boolean", required: false };
 
-const CHAT: Form = Form {
-    api: Api::Chat,
+pub(in crate::providers) const CHAT: Form = Form {
     read: |text| {
         #[derive(Deserialize)]
         struct Wire<'a> {
@@ -32,8 +31,7 @@ const CHAT: Form = Form {
 };
 
 /// Where the prompt stands is the vendor's business: in `input`, or in a stored `prompt`.
-const RESPONSES: Form = Form {
-    api: Api::Responses,
+pub(in crate::providers) const RESPONSES: Form = Form {
     read: |text| {
         #[derive(Deserialize)]
         struct Wire<'a> {
@@ -48,8 +46,7 @@ const RESPONSES: Form = Form {
     words,
 };
 
-const EMBEDDINGS: Form = Form {
-    api: Api::Embeddings,
+pub(in crate::providers) const EMBEDDINGS: Form = Form {
     read: |text| {
         #[derive(Deserialize)]
         struct Wire<'a> {
@@ -64,21 +61,6 @@ const EMBEDDINGS: Form = Form {
     members: &[MODEL, Member { name: "input", expected: ANYTHING, required: true }],
     words,
 };
-
-/// Reads a chat request.
-pub fn read(body: Bytes) -> Result<Asked, BadRequest> {
-    CHAT.understand(body)
-}
-
-/// Reads a request for a response.
-pub fn read_responses(body: Bytes) -> Result<Asked, BadRequest> {
-    RESPONSES.understand(body)
-}
-
-/// Reads a request for embeddings.
-pub fn read_embeddings(body: Bytes) -> Result<Asked, BadRequest> {
-    EMBEDDINGS.understand(body)
-}
 
 /// A chat request with one message of the user, for [`Chain::call`](mainstay_actors::chain::Chain::call) and
 /// [`Chain::stream`](mainstay_actors::chain::Chain::stream) alike; the chain's target puts the model in.
@@ -115,13 +97,14 @@ fn words(wrong: Wrong) -> BadRequest {
 
 #[cfg(test)]
 mod tests {
+    use mainstay_actors::call::Api;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::providers::body::outgoing;
+    use crate::providers::{Asked, body::outgoing, read};
 
     fn read_str(body: &str) -> Result<Asked, BadRequest> {
-        read(Bytes::copy_from_slice(body.as_bytes()))
+        read(Api::Chat, Bytes::copy_from_slice(body.as_bytes()))
     }
 
     #[test]
@@ -167,9 +150,34 @@ mod tests {
     }
 
     #[test]
+    fn responses_and_embeddings_need_what_they_cannot_be_without() {
+        let ok = [
+            (Api::Responses, r#"{"model":"m"}"#, false),
+            (Api::Responses, r#"{"model":"m","input":7,"stream":true}"#, true),
+            (Api::Embeddings, r#"{"model":"m","input":[1,2]}"#, false),
+            (Api::Embeddings, r#"{"model":"m","input":"x","stream":true}"#, false),
+        ];
+        for (api, body, stream) in ok {
+            let Asked { request, .. } = read(api, body.into()).unwrap();
+            assert_eq!((request.api, request.stream, &request.body[..]), (api, stream, body.as_bytes()));
+        }
+        let wrong = [
+            (Api::Responses, r#"{"input":"x"}"#, Some("model"), "Missing required parameter: 'model'"),
+            (Api::Responses, r#"{"model":"m","stream":"yes"}"#, Some("stream"), "got a string"),
+            (Api::Embeddings, r#"{"model":"m"}"#, Some("input"), "Missing required parameter: 'input'"),
+            (Api::Embeddings, r#"{"model":null,"input":"x"}"#, Some("model"), "got null"),
+        ];
+        for (api, body, param, part) in wrong {
+            let error = read(api, body.into()).unwrap_err();
+            assert_eq!(error.param, param, "{body}: {error}");
+            assert!(error.message.contains(part), "{body}: {error}");
+        }
+    }
+
+    #[test]
     fn bytes_that_are_not_utf_8_are_refused() {
-        let error =
-            read(Bytes::from_static(b"{\"model\":\"m\",\"messages\":[{\"a\":\"\xff\"}]}")).unwrap_err();
+        let error = read(Api::Chat, Bytes::from_static(b"{\"model\":\"m\",\"messages\":[{\"a\":\"\xff\"}]}"))
+            .unwrap_err();
         assert!(error.message.contains("not UTF-8"), "{error}"); // GW6
     }
 
@@ -193,7 +201,7 @@ mod tests {
             for member in bodies {
                 let chat = read_str(&format!(r#"{{"model":"a","messages":[{{}}]{member}}}"#)).unwrap();
                 let sent = outgoing(&Request { stream, ..chat.request }, "b").unwrap();
-                let again = read(sent.clone()).unwrap();
+                let again = read(Api::Chat, sent.clone()).unwrap();
                 assert_eq!((again.model.as_str(), again.request.stream), ("b", stream), "{sent:?}");
             }
         }
@@ -209,14 +217,16 @@ mod tests {
         #[test]
         fn any_model_and_prompt_survive(prompt in ".*", model in ".+") {
             let sent = outgoing(&completion(&prompt), &model).unwrap();
-            prop_assert_eq!(&read(sent.clone()).unwrap().model, &model);
+            prop_assert_eq!(&read(Api::Chat, sent.clone()).unwrap().model, &model);
             let parsed: serde_json::Value = serde_json::from_slice(&sent).unwrap();
             prop_assert_eq!(parsed["messages"][0]["content"].as_str(), Some(prompt.as_str()));
         }
 
         #[test]
         fn hostile_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = read(body.into());
+            for api in [Api::Chat, Api::Messages, Api::Responses, Api::Embeddings] {
+                let _ = read(api, body.clone().into());
+            }
         }
     }
 }

@@ -1,125 +1,40 @@
 //! The client against real sockets: every fault of the scripted provider, and servers that are worse.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::join_all};
 use mainstay_actors::{
-    call::{FrameKind, ProviderReply, Request},
-    error::{ErrorKind, ProviderError},
-    ports::{Provider, ProviderCall},
+    call::{Api, ProviderReply, Request},
+    error::ErrorKind,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{TcpListener, TcpSocket, TcpStream},
     time::timeout,
 };
 
 use super::*;
 use crate::providers::{
-    http_client,
-    scripted::{Fault, Script, Scripted},
+    http_client, read,
+    scripted::Fault,
+    testing::{
+        self,
+        Ended::{self, Failed, Short, Silent, Whole},
+        KEY, call, http, http_answer, raw, read_request, scripted, until,
+    },
     wire,
 };
-
-const KEY: &str = "key-0123456789abcdef";
-
-/// Long beside any answer here; a silent provider costs a test this much.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-fn http() -> reqwest::Client {
-    http_client(Duration::from_secs(5)).unwrap()
-}
 
 fn client(base_url: &str) -> OpenAi {
     OpenAi::new(http(), base_url, Some(KEY.into())).unwrap()
 }
 
-async fn scripted() -> Scripted {
-    Scripted::start(SocketAddr::from(([127, 0, 0, 1], 0)), Script::default()).await.unwrap()
-}
-
-/// How an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    Whole,
-    /// The stream ended without its sign of completeness.
-    Short,
-    Silent,
-    Failed(ErrorKind),
-}
-use Ended::{Failed, Short, Silent, Whole};
-
-async fn call(client: &OpenAi, request: &Request, model: &str) -> Result<ProviderReply, ProviderError> {
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    client.call(ProviderCall { request, model, id: "call-1", deadline }).await
-}
-
 async fn unary(client: &OpenAi, model: &str) -> Ended {
-    match timeout(PATIENCE, call(client, &completion("one two"), model)).await {
-        Err(_) => Silent,
-        Ok(Ok(_)) => Whole,
-        Ok(Err(error)) => Failed(error.kind),
-    }
+    testing::whole(client, &completion("one two"), model).await
 }
 
-/// How many content frames came, and how the stream ended.
 async fn streamed(client: &OpenAi, model: &str) -> (usize, Ended) {
-    let request = Request { stream: true, ..completion("one two") };
-    let reply = match timeout(PATIENCE, call(client, &request, model)).await {
-        Err(_) => return (0, Silent),
-        Ok(Ok(ProviderReply::Stream(reply))) => reply,
-        Ok(Ok(ProviderReply::Full(_))) => panic!("a whole answer to a stream"),
-        Ok(Err(error)) => return (0, Failed(error.kind)),
-    };
-    let mut frames = reply.frames;
-    let mut contents = 0;
-    let ended = timeout(PATIENCE, async {
-        loop {
-            match frames.next().await {
-                None => return Short,
-                Some(Err(error)) => return Failed(error.kind),
-                Some(Ok(frame)) if frame.kind == FrameKind::End => return Whole,
-                Some(Ok(frame)) => contents += usize::from(frame.kind == FrameKind::Content),
-            }
-        }
-    });
-    let ended = ended.await.unwrap_or(Silent);
-    (contents, ended)
-}
-
-async fn until(what: &str, condition: impl Fn() -> bool) {
-    let held = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(Duration::from_secs(5), held).await.unwrap_or_else(|_| panic!("never: {what}"));
-}
-
-/// Answers one connection with `answer` and gives the request's bytes back.
-async fn raw(answer: impl Into<Vec<u8>>) -> (String, impl Future<Output = String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-    let answer = answer.into();
-    let heard = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let heard = read_request(&mut stream).await;
-        let _ = stream.write_all(&answer).await;
-        heard
-    });
-    (base_url, async { heard.await.unwrap() })
-}
-
-async fn read_request(stream: &mut TcpStream) -> String {
-    let mut heard = Vec::new();
-    while !heard.ends_with(b"]}") {
-        assert!(stream.read_buf(&mut heard).await.unwrap() > 0, "the request ended early");
-    }
-    String::from_utf8(heard).unwrap()
-}
-
-fn http_answer(headers: &str, body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\n{headers}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    testing::streamed(client, &completion("one two"), model).await
 }
 
 /// Five words, so seven events before `[DONE]`: role, words, finish reason.
@@ -176,6 +91,94 @@ async fn a_stream_broken_anywhere_is_never_passed_off_as_complete() {
         assert_eq!(streamed(&client, &model("cut")).await, (contents, short), "cut after {cut}"); // RS6
         assert_eq!(streamed(&client, &model("reset")).await, (contents, reset), "reset after {cut}"); // RS6
     }
+}
+
+/// The events of a streamed response before its words: created, in progress, item, part.
+const BEFORE: usize = 4;
+
+#[tokio::test]
+async fn responses_and_embeddings_have_the_same_outcomes_for_every_fault() {
+    use ErrorKind::*;
+    let table = [
+        ("slow=20", Whole, (WORDS, Whole)),
+        ("status=429", Failed(RateLimited), (0, Failed(RateLimited))),
+        ("status=500", Failed(ServerError), (0, Failed(ServerError))),
+        ("hang", Silent, (0, Silent)),
+        ("hang-after=6", Silent, (2, Silent)),
+        ("cut-after=6", Failed(Malformed), (2, Short)),
+        ("reset", Failed(Reset), (0, Failed(Reset))),
+        ("reset-after=6", Failed(Reset), (2, Failed(Reset))),
+        ("malformed", Failed(Malformed), (0, Failed(Malformed))),
+        ("no-done", Whole, (WORDS, Short)),
+        ("error-after=6", Failed(ServerError), (2, Failed(ServerError))),
+        ("pings", Silent, (0, Silent)),
+        ("empty", Failed(Malformed), (0, Short)),
+    ];
+    let server = scripted().await;
+    let client = client(&server.base_url());
+    let responses = asked(Api::Responses, r#"{"model":"x","input":"one two"}"#);
+    let embeddings = asked(Api::Embeddings, r#"{"model":"x","input":["one two"]}"#);
+    let outcomes = join_all(table.map(|(fault, ..)| {
+        let (client, model) = (&client, format!("fault:{fault}"));
+        let (responses, embeddings) = (&responses, &embeddings);
+        async move {
+            let embedded = testing::whole(client, embeddings, &model).await;
+            let responded = testing::whole(client, responses, &model).await;
+            (embedded, (fault, responded, testing::streamed(client, responses, &model).await))
+        }
+    }));
+    for ((embedded, outcome), expected) in outcomes.await.into_iter().zip(table) {
+        assert_eq!(outcome, expected); // PC12, RS6
+        assert_eq!(embedded, expected.1, "{}", expected.0);
+    }
+}
+
+#[tokio::test]
+async fn a_response_cut_anywhere_is_never_passed_off_as_complete() {
+    let server = scripted().await;
+    let client = client(&server.base_url());
+    let request = asked(Api::Responses, r#"{"model":"x","input":"one two"}"#);
+    let events = BEFORE + WORDS + 4;
+    for cut in 0..=events {
+        let contents = cut.saturating_sub(BEFORE).min(WORDS);
+        let expected = (contents, if cut == events { Whole } else { Short });
+        let model = format!("fault:cut-after={cut}");
+        assert_eq!(testing::streamed(&client, &request, &model).await, expected, "cut after {cut}"); // RS6
+    }
+}
+
+#[tokio::test]
+async fn each_api_has_its_address_and_its_body_goes_there_as_it_came() {
+    let table = [
+        (Api::Responses, "/v1/responses", r#"{"model": "m","n":1e999, "input":["x"]}"#, r#"{"output":[]}"#),
+        (Api::Embeddings, "/v1/embeddings", r#"{"model": "m","n":1e999, "input":["x"]}"#, r#"{"data":[]}"#),
+    ];
+    for (api, path, body, answer) in table {
+        let (base_url, heard) = raw(http_answer("content-type: application/json", answer)).await;
+        let Ok(ProviderReply::Full(full)) = call(&client(&base_url), &asked(api, body), "m").await else {
+            panic!("no whole answer from {path}")
+        };
+        assert_eq!(full.body, answer);
+        let heard = heard.await;
+        assert!(heard.starts_with(&format!("POST {path} ")) && heard.ends_with(body), "{heard}"); // GW2
+    }
+}
+
+#[tokio::test]
+async fn it_says_what_it_does_not_offer_and_asks_nobody() {
+    let server = scripted().await;
+    let client = client(&server.base_url());
+    let messages = completion("x").api(Api::Messages);
+    let streamed = Request { stream: true, ..completion("x").api(Api::Embeddings) };
+    for request in [messages, streamed] {
+        let error = call(&client, &request, "m").await.err().unwrap();
+        assert_eq!(error.kind, ErrorKind::Unsupported, "{error}");
+    }
+    assert_eq!(server.counts().connections, 0);
+}
+
+fn asked(api: Api, body: &'static str) -> Request {
+    read(api, body.into()).unwrap().request
 }
 
 #[tokio::test]

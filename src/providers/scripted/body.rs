@@ -8,13 +8,14 @@ use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
+use mainstay_actors::call::Api;
 use tokio::{task::yield_now, time::sleep};
 
 use super::{answer, fault::Fault, plan::Book};
 
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// How often `pings` sends its comment.
+/// How often `pings` sends its ping.
 const PING_EVERY: Duration = Duration::from_millis(50);
 
 /// What is done next.
@@ -23,7 +24,7 @@ enum Step {
     Wait(Duration),
     Hang,
     Reset,
-    PingForEver,
+    PingForEver(Api),
 }
 
 /// A request under way; dropped before it is over, its caller has left.
@@ -55,15 +56,21 @@ pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
 }
 
 /// A stream of events, each `pace` after the one before.
-pub(super) fn streamed(events: Vec<Bytes>, pace: Duration, fault: Option<&Fault>, guard: InProgress) -> Body {
+pub(super) fn streamed(
+    api: Api,
+    events: Vec<Bytes>,
+    pace: Duration,
+    fault: Option<&Fault>,
+    guard: InProgress,
+) -> Body {
     let (kept, end) = match fault {
         Some(Fault::HangAfter(n)) => (*n, Some(Step::Hang)),
         Some(Fault::CutAfter(n)) => (*n, None),
         Some(Fault::ResetAfter(n)) => (*n, Some(Step::Reset)),
-        Some(Fault::ErrorAfter(n)) => (*n, Some(Step::Send(answer::event(&answer::error_of(500))))),
-        Some(Fault::Malformed) => (1, Some(Step::Send(Bytes::from_static(b"data: {\"choices\":[{\n\n")))),
+        Some(Fault::ErrorAfter(n)) => (*n, Some(Step::Send(answer::error_event(api, 500, *n)))),
+        Some(Fault::Malformed) => (1, Some(Step::Send(answer::nonsense(api)))),
         Some(Fault::NoDone) => (events.len() - 1, None),
-        Some(Fault::Pings) => (0, Some(Step::PingForEver)),
+        Some(Fault::Pings) => (0, Some(Step::PingForEver(api))),
         Some(Fault::Empty) => (0, None),
         _ => (events.len(), None),
     };
@@ -72,13 +79,13 @@ pub(super) fn streamed(events: Vec<Bytes>, pace: Duration, fault: Option<&Fault>
 }
 
 /// A whole answer in one piece, unless the fault breaks it in its middle.
-pub(super) fn whole(body: Bytes, fault: Option<&Fault>, guard: InProgress) -> Body {
+pub(super) fn whole(api: Api, body: Bytes, fault: Option<&Fault>, guard: InProgress) -> Body {
     let half = Step::Send(body.slice(..body.len() / 2));
     let steps = match fault {
         Some(Fault::HangAfter(_)) => vec![half, Step::Hang],
         Some(Fault::CutAfter(_) | Fault::Malformed) => vec![half],
         Some(Fault::ResetAfter(_)) => vec![half, Step::Reset],
-        Some(Fault::ErrorAfter(_)) => vec![Step::Send(answer::error_of(500).to_string().into())],
+        Some(Fault::ErrorAfter(_)) => vec![Step::Send(answer::error_of(api, 500).to_string().into())],
         Some(Fault::Pings) => vec![Step::Hang],
         Some(Fault::Empty) => vec![],
         _ => delay(fault).chain([Step::Send(body)]).collect(),
@@ -112,10 +119,10 @@ fn run(steps: VecDeque<Step>, guard: InProgress) -> Body {
                     yield_now().await;
                     return Err(reset());
                 }
-                Step::PingForEver => {
+                Step::PingForEver(api) => {
                     sleep(PING_EVERY).await;
-                    steps.push_front(Step::PingForEver);
-                    return Ok(Some((Frame::data(Bytes::from_static(b": ping\n\n")), (steps, guard))));
+                    steps.push_front(Step::PingForEver(api));
+                    return Ok(Some((Frame::data(answer::ping(api)), (steps, guard))));
                 }
             }
         }

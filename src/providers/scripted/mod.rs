@@ -1,6 +1,6 @@
 //! A provider that does what it is told, failing included: for tests and demonstrations.
 //!
-//! A real HTTP server of the OpenAI dialect in this process. Its answers are made from the requests, and what
+//! A real HTTP server of both dialects in this process. Its answers are made from the requests, and what
 //! goes wrong is asked for: by the request itself, by a plan, or over `/control`. No model is behind it.
 
 mod answer;
@@ -94,7 +94,7 @@ impl Scripted {
         format!("http://{}/v1", self.addr)
     }
 
-    /// How many chat requests have come.
+    /// How many requests have come.
     pub fn requests(&self) -> u64 {
         self.book.counts().requests
     }

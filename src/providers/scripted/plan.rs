@@ -96,13 +96,13 @@ fn as_text<S: Serializer>(fault: &Fault, serializer: S) -> Result<S::Ok, S::Erro
 pub struct Counts {
     /// Connections taken.
     pub connections: u64,
-    /// Chat requests taken.
+    /// Requests taken, of every API.
     pub requests: u64,
-    /// Chat requests whose answer is not over.
+    /// Those whose answer is not over.
     pub in_progress: u64,
-    /// Chat requests whose caller went away before the answer was over.
+    /// Those whose caller went away before the answer was over.
     pub aborted: u64,
-    /// Requests that failed on purpose, by the fault's word.
+    /// Those that failed on purpose, by the fault's word.
     pub faults: BTreeMap<&'static str, u64>,
 }
 

@@ -1,0 +1,13 @@
+//! The Anthropic dialect: messages, whole and streamed.
+//!
+//! Requests and answers are forwarded byte for byte; only the members that policies need are looked at, in one
+//! pass each. Translating to other dialects is not here.
+
+mod client;
+mod messages;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Anthropic, TRAVELLING};
+pub(super) use request::MESSAGES;
