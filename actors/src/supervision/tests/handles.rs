@@ -166,3 +166,17 @@ async fn who_crashes_too_often_in_a_row_is_down_and_its_callers_are_told_at_once
     let notice = workers.tree.system().mode().snapshot().notice().unwrap();
     assert!(notice.contains("it is not started again"), "{notice}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn lanes_come_home_however_the_message_that_took_one_ends() {
+    let hangs = |spec: ChildSpec| spec.hang_after(2 * SECOND);
+    for End { order, told, .. } in ENDS {
+        let workers = workers_under(RestartPolicy::default(), 1, |_| (), hangs).await.unwrap();
+        workers.handles[0].tell(Order::Count).unwrap();
+        workers.handles[0].tell(order()).unwrap();
+        workers.handles[0].tell(Order::Count).unwrap();
+        assert_eq!(workers.handles[0].waiting(), 3);
+        tokio::time::sleep(5 * SECOND).await;
+        assert_eq!(workers.handles[0].waiting(), 0, "{told}"); // B13
+    }
+}

@@ -162,3 +162,21 @@ async fn in_a_thousand_crashes_no_life_meets_the_resources_of_another() {
     assert_eq!(workers.life(0), 1001);
     assert_eq!(workers.plans[0].overlapped.load(Ordering::Relaxed), 0); // B11
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_does_not_start_takes_back_those_of_its_group_that_had() {
+    for (strategy, lives) in [(Strategy::OneForAll, [3, 3, 3]), (Strategy::RestForOne, [1, 3, 3])] {
+        let policy = RestartPolicy { strategy, ..RestartPolicy::default() };
+        let workers = workers_under(policy, 3, |_| (), |spec| spec).await.unwrap();
+        workers.plans[2].failing_starts.store(1, Ordering::Relaxed);
+        workers.handles[1].tell(Order::Panic).unwrap();
+        tokio::time::sleep(2 * SECOND).await;
+        let made = workers.plans.iter().map(|plan| plan.made.load(Ordering::Relaxed));
+        assert_eq!(made.collect::<Vec<_>>(), lives, "{strategy:?}"); // R6, R7
+        let stopped = |n: usize| {
+            workers.plans[0].log.lines().iter().filter(|line| **line == format!("{n} is clean")).count()
+        };
+        assert_eq!([0, 1, 2].map(stopped), if lives[0] == 1 { [0, 1, 1] } else { [2, 1, 1] });
+        assert!(workers.handles.iter().all(|handle| handle.state() == SlotState::Up));
+    }
+}

@@ -74,7 +74,7 @@ fn one_seed_tells_one_story_and_another_seed_another() {
         runtime.unwrap().block_on(story(seed))
     };
     for seed in 1..=5 {
-        assert_eq!(run(seed), run(seed));
+        assert_eq!(run(seed), run(seed)); // B1: backoffs and all
     }
     assert_ne!(run(1), run(2));
 }
