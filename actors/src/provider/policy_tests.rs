@@ -239,10 +239,13 @@ async fn retries_are_paid_from_a_budget_and_a_hop_to_another_provider_is_free() 
     assert_eq!(answered(&world, 100).await, 100, "all are answered by b");
     let world = World::start(1, 1, policy, retries).await.unwrap();
     world.fakes[0].set(Act::Fail(ErrorKind::ServerError));
+    let mut calls = tokio::task::JoinSet::new();
     for _ in 0..3000 {
-        let _ = world.chat().call(request()).await;
+        let chat = world.chat().clone();
+        calls.spawn(async move { chat.call(request()).await.is_err() });
         tokio::time::sleep(SECOND / 5).await;
     }
+    assert!(calls.join_all().await.into_iter().all(|failed| failed));
     let attempts = world.fakes[0].calls();
     assert!(attempts <= 3000 * 112 / 100, "{attempts} attempts of 3000 calls"); // PC15
     let refused = world.chat().call(request()).await.unwrap_err();
