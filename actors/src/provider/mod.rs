@@ -6,10 +6,17 @@
 
 pub mod actor;
 pub mod breaker;
+mod bulkhead;
+pub mod circuit;
 pub mod desk;
+mod pace;
+pub mod permit;
 pub mod policy;
+mod story;
+pub mod window;
 
-pub use desk::{ProviderDesk, ProviderStatus};
+pub use circuit::Circuit;
+pub use desk::{CircuitStatus, ProviderDesk, ProviderStatus};
 
 #[cfg(test)]
 mod tests;
