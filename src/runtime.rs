@@ -11,6 +11,7 @@ use std::{
 };
 
 use mainstay_actors::{
+    call::Api,
     chain::{Chain, Lane, policy::ChainPolicy},
     clock::SystemClock,
     event::EventLog,
@@ -28,6 +29,7 @@ use crate::{
         anthropic::Anthropic,
         bilingual::Bilingual,
         http_client,
+        interpreter::Interpreter,
         openai::OpenAi,
         scripted::{Script, Scripted},
     },
@@ -338,10 +340,11 @@ async fn adapter(
     let http = http_client(connect).map_err(bad)?;
     Ok(match &provider.kind {
         ProviderKind::OpenAi { base_url, key } => {
-            Arc::new(OpenAi::new(http, base_url, key.clone()).map_err(bad)?)
+            Arc::new(Interpreter::new(OpenAi::new(http, base_url, key.clone()).map_err(bad)?, Api::Chat))
         }
         ProviderKind::Anthropic { base_url, key } => {
-            Arc::new(Anthropic::new(http, base_url, key.clone()).map_err(bad)?)
+            let anthropic = Anthropic::new(http, base_url, key.clone()).map_err(bad)?;
+            Arc::new(Interpreter::new(anthropic, Api::Messages))
         }
         ProviderKind::Scripted { fail_first, of_every } => {
             let (name, fail_first, of_every) = (provider.name.clone(), *fail_first, *of_every);

@@ -6,6 +6,8 @@
 mod bad_input;
 #[path = "system/crashes.rs"]
 mod crashes;
+#[path = "system/dialects.rs"]
+mod dialects;
 #[path = "system/examples.rs"]
 mod examples;
 #[path = "system/failover.rs"]

@@ -9,6 +9,7 @@ pub mod bilingual;
 mod body;
 mod dialect;
 mod events;
+pub mod interpreter;
 pub mod openai;
 mod redact;
 mod refusal;
@@ -16,6 +17,7 @@ pub mod scripted;
 pub mod sse;
 #[cfg(test)]
 mod testing;
+pub mod translate;
 mod upstream;
 mod wire;
 

@@ -27,6 +27,7 @@ const PROVIDER: HeaderName = HeaderName::from_static("x-mainstay-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-mainstay-attempts");
 const MODE: HeaderName = HeaderName::from_static("x-mainstay-mode");
 const NOTICE: HeaderName = HeaderName::from_static("x-mainstay-notice");
+const LACKS: HeaderName = HeaderName::from_static("x-mainstay-lacks");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Clients of the official SDKs ignore or give up on a longer wait: beyond it they are told not to retry by
@@ -59,8 +60,15 @@ fn stamp_mode(gateway: &Gateway, headers: &mut HeaderMap) {
     if mode.now() != Mode::Normal
         && let Some(notice) = mode.snapshot().notice()
     {
-        put(headers, NOTICE, &notice);
+        notify(headers, &notice);
     }
+}
+
+/// Adds a sentence to what the notice says already.
+fn notify(headers: &mut HeaderMap, sentence: &str) {
+    let before = headers.get(NOTICE).and_then(|notice| notice.to_str().ok());
+    let notice = before.map_or(sentence.into(), |before| format!("{sentence}; {before}"));
+    put(headers, NOTICE, &notice);
 }
 
 fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
@@ -109,10 +117,16 @@ fn foreign_site() -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, "foreign_site", message)
 }
 
-/// Says on the response who answered.
+/// Says on the response who answered, and without what.
 pub(super) fn credit(response: &mut Response, story: &Story) {
-    put(response.headers_mut(), PROVIDER, &story.provider);
-    response.headers_mut().insert(ATTEMPTS, HeaderValue::from(story.attempts()));
+    let headers = response.headers_mut();
+    put(headers, PROVIDER, &story.provider);
+    headers.insert(ATTEMPTS, HeaderValue::from(story.attempts()));
+    if !story.lacks.is_empty() {
+        let lacks = story.lacks.join(", ");
+        put(headers, LACKS, &lacks);
+        notify(headers, &format!("provider {} answered without: {lacks}", story.provider));
+    }
 }
 
 /// A request that was refused before any provider was asked.

@@ -9,7 +9,7 @@ use axum::{extract::Request, http::StatusCode};
 use mainstay_actors::{call::Api, error::Interrupted};
 use serde_json::{Value, json};
 
-use crate::providers::anthropic;
+use crate::providers::{anthropic, translate::messages_type};
 
 /// Whose words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,8 @@ impl Caller {
             }
             Dialect::Anthropic => {
                 let details = with(json!({ "error_code": code }), more);
-                let error = json!({ "type": anthropic_type(status), "message": message, "details": details });
+                let error =
+                    json!({ "type": messages_type(status.as_u16()), "message": message, "details": details });
                 json!({ "type": "error", "error": error, "request_id": &*self.id })
             }
         }
@@ -107,22 +108,6 @@ fn openai_type(status: StatusCode) -> &'static str {
         400..=499 => "invalid_request_error",
         503 => "service_unavailable_error",
         _ => "server_error",
-    }
-}
-
-fn anthropic_type(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        401 => "authentication_error",
-        402 => "billing_error",
-        403 => "permission_error",
-        404 => "not_found_error",
-        409 => "conflict_error",
-        413 => "request_too_large",
-        429 => "rate_limit_error",
-        408 | 504 => "timeout_error",
-        503 | 529 => "overloaded_error",
-        400..=499 => "invalid_request_error",
-        _ => "api_error",
     }
 }
 

@@ -73,9 +73,8 @@ pub(crate) fn http() -> reqwest::Client {
 /// Timeouts that make a story short.
 const SHORT: &str = r#"connect = "250ms", first_token = "250ms", idle = "250ms", total = "1s""#;
 
-fn config(speaks: Speaks, a: &str, b: &str, timeouts: &str) -> Config {
-    let kind = speaks.kind();
-    let provider = |name: &str, url: &str| {
+fn config(a: &str, b: &str, kinds: [&str; 2], timeouts: &str) -> Config {
+    let provider = |name: &str, kind: &str, url: &str| {
         format!(
             r#"
             [provider.{name}]
@@ -87,7 +86,7 @@ fn config(speaks: Speaks, a: &str, b: &str, timeouts: &str) -> Config {
         )
     };
     let chain = "[chain.chat]\ntargets = [\"a/model-a\", \"b/model-b\"]\nretries = 0\n";
-    let text = provider("a", a) + &provider("b", b) + chain;
+    let text = provider("a", kinds[0], a) + &provider("b", kinds[1], b) + chain;
     Config::from_toml(&text, "test.toml", &|_| None).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -105,10 +104,19 @@ impl World {
     }
 
     pub(crate) async fn with(speaks: Speaks, limits: GatewayLimits, timeouts: &str) -> Self {
+        Self::build(speaks, limits, timeouts, [speaks.kind(); 2]).await
+    }
+
+    /// `a` and `b` speak these dialects, and clients are as by default.
+    pub(crate) async fn mixed(a: &str, b: &str) -> Self {
+        Self::build(Speaks::OpenAi, GatewayLimits::default(), SHORT, [a, b]).await
+    }
+
+    async fn build(speaks: Speaks, limits: GatewayLimits, timeouts: &str, kinds: [&str; 2]) -> Self {
         let (a, b) = (scripted("a").await, scripted("b").await);
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", socket.local_addr().unwrap());
-        let config = config(speaks, &a.base_url(), &b.base_url(), timeouts);
+        let config = config(&a.base_url(), &b.base_url(), kinds, timeouts);
         let builder = Runtime::builder().config(config).gateway(socket, limits, None);
         let runtime = builder.start().await.unwrap();
         Self { speaks, a, b, runtime, url, http: http() }

@@ -138,18 +138,17 @@ impl Chain {
         journey: &Journey<'_>,
     ) -> Result<Answer, Miss> {
         let Target { desk, model, circuit, .. } = &self.targets[target];
-        let caller = journey.deadlines;
-        if caller.first.is_some_and(|deadline| deadline <= self.commons.now()) {
+        if journey.deadlines.first.is_some_and(|deadline| deadline <= self.commons.now()) {
             return Err(Miss::before(ErrorKind::DeadlineExceeded));
         }
-        let ask = Ask { deadline: caller.first };
+        let ask = Ask { deadline: journey.deadlines.first };
         let admitted = match insist {
             true => desk.admit_insisting(circuit, ask).await,
             false => self.targets[target].admit(ask),
         };
         let permit = admitted.map_err(Miss::Refused)?;
         let started = permit.started();
-        let limits = Limits::new(desk.policy().timeouts, started, caller);
+        let limits = Limits::new(desk.policy().timeouts, started, journey.deadlines);
         let answer = attempt::run(permit, request, model, &journey.id, limits, &self.commons).await;
         answer.map_err(|error| Miss::Failed(error, self.commons.now().saturating_duration_since(started)))
     }

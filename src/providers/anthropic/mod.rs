@@ -9,6 +9,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+pub(super) use client::BETA;
 #[cfg(feature = "server")]
 pub(crate) use client::VERSION;
 pub use client::{Anthropic, TRAVELLING};

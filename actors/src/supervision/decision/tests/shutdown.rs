@@ -115,7 +115,9 @@ fn cost(children: usize, stop_together: bool) -> Duration {
 #[test]
 fn what_it_takes_to_end_a_child_does_not_grow_with_the_number_of_its_siblings() {
     for stop_together in [true, false] {
-        let (few, many) = (cost(2_000, stop_together), cost(40_000, stop_together));
+        // The best of some: whatever else runs on this machine only adds to it.
+        let best = |children| (0..5).map(|_| cost(children, stop_together)).min().unwrap();
+        let (few, many) = (best(2_000), best(40_000));
         assert!(many < 100 * few, "from 2000 to 40000: {few:?}, then {many:?}"); // A4
     }
 }
