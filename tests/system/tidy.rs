@@ -29,6 +29,7 @@ const PURE: &[&str] = &[
     "actors/src/provider/sliding.rs",
     "actors/src/chain/plan.rs",
     "actors/src/chain/policy.rs",
+    "actors/src/retry/strategy.rs",
     "actors/src/mode/mod.rs",
     "actors/src/mode/rules.rs",
 ];

@@ -37,7 +37,7 @@ pub enum ErrorKind {
     ContextTooLong,
     /// The provider's content policy refused the prompt.
     ContentFiltered,
-    /// The provider cannot do what was asked for (no such API, no translation of a part that must not be lost).
+    /// The provider cannot do it: no such API, more than our limit there, a part that no translation keeps.
     Unsupported,
     /// The provider asks to try again at once (408, 409).
     Conflict,
