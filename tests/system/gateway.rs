@@ -7,7 +7,7 @@ use mainstay::{providers::scripted::Fault, server::GatewayLimits};
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{World, answered, until};
+use crate::support::{Speaks, World, answered, until};
 
 #[tokio::test]
 async fn every_answer_says_who_gave_it_and_how_the_system_is() {
@@ -110,7 +110,7 @@ async fn a_wait_is_told_so_that_sdks_come_back_in_time() {
 #[tokio::test]
 async fn a_shutdown_lets_running_requests_finish_and_ends_a_stream_that_does_not() {
     let limits = GatewayLimits { drain: Duration::from_millis(600), ..GatewayLimits::default() };
-    let world = World::with(limits, r#"total = "1h""#).await;
+    let world = World::with(Speaks::OpenAi, limits, r#"total = "1h""#).await;
     let ask = |stream: bool| {
         let request = world.request(Method::POST, "/v1/chat/completions");
         let messages = r#"[{"role":"user","content":"hi"}]"#;
