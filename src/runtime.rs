@@ -12,14 +12,14 @@ use std::{
 
 use mainstay_actors::{
     call::Api,
-    chain::{Chain, policy::ChainPolicy},
+    chain::{Chain, Lane, policy::ChainPolicy},
     clock::SystemClock,
     event::EventLog,
     mode::ModeHandle,
     ports::{Clock, Provider, StateStore, StoreError},
     provider::policy::ProviderPolicy,
     supervision::{BadSpec, ChildSpec, Children, RestartPolicy, Supervisor, tree::TreeSnapshot},
-    system::{ShutdownReport, StartError, Supervised, System, SystemBuilder},
+    system::{Aim, ShutdownReport, StartError, Supervised, System, SystemBuilder},
 };
 
 use crate::{
@@ -205,6 +205,17 @@ impl Builder {
         self
     }
 
+    /// Adds targets to the last chain that are asked only when the prompt is too long for those before, or when a
+    /// content policy refused it, as `lane` says. Without them such a call ends with that error.
+    #[must_use]
+    pub fn fallback<'a>(mut self, lane: Lane, targets: impl IntoIterator<Item = &'a str>) -> Self {
+        let targets = targets.into_iter().map(|text| TargetConfig { lane, ..TargetConfig::parse(text) });
+        if let Some(chain) = self.chains.last_mut() {
+            chain.targets.extend(targets);
+        }
+        self
+    }
+
     /// Puts actors of your own under a supervisor `root/NAME`, so that they are started after the providers,
     /// restarted as `policy` says, seen in the tree, and stopped in order. Give each the path
     /// `root/NAME/ITS-NAME`; [`Runtime::children`] adds and ends them while the runtime runs.
@@ -277,7 +288,11 @@ impl Builder {
             system.provider(&name, provider, policy)?;
         }
         for ChainConfig { name, targets, policy } in config.chains.into_iter().chain(chains) {
-            let targets = targets.iter().map(|target| (&*target.provider, &*target.model));
+            let targets = targets.iter().map(|TargetConfig { provider, model, lane, .. }| Aim {
+                provider,
+                model,
+                lane: *lane,
+            });
             system.chain(&name, targets, policy)?;
         }
         let mut children = BTreeMap::new();

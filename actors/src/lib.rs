@@ -16,6 +16,7 @@
 //! - [`shell`] is the one place that implements ractor's `Actor`; [`supervision`] starts, restarts and stops.
 //! - [`provider`] protects one provider, [`chain`] leads one call through several, [`mode`] tells how the
 //!   system is.
+//! - [`retry`] tries the calls of any other service again, by strategies with names.
 //! - [`system`] puts a whole together; `testing` puts one on virtual time (feature `testing`).
 //!
 //! Each room keeps its rules beside its actor: a rule is a plain struct with `now` and chance as arguments,
@@ -36,6 +37,7 @@ pub mod event;
 pub mod mode;
 pub mod ports;
 pub mod provider;
+pub mod retry;
 pub mod shell;
 pub mod supervision;
 pub mod system;

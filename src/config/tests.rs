@@ -43,13 +43,22 @@ fn the_example_file_is_valid_and_shows_the_real_defaults() {
 
 #[test]
 fn the_example_file_shows_every_setting() {
-    for source in [include_str!("check.rs")] {
-        let calls =
-            ["text(\"", "number(\"", "duration(\"", "size(\"", "parsed(\"", "within(\"", "section(\""];
+    for source in [include_str!("check.rs"), include_str!("policy.rs")] {
+        let calls = [
+            "text(\"",
+            "number(\"",
+            "duration(\"",
+            "size(\"",
+            "parsed(\"",
+            "within(\"",
+            "section(\"",
+            "share(\"",
+            "is_off(\"",
+        ];
         let names = calls.iter().flat_map(|call| source.split(call).skip(1));
         let names: Vec<_> = names.map(|rest| rest.split('"').next().unwrap()).collect();
-        assert!(names.len() > 20, "the settings were not found: {names:?}");
-        let more = ["open_min", "open_max", "backoff_min", "backoff_max"];
+        assert!(names.len() > 12, "the settings were not found: {names:?}");
+        let more = ["open_min", "open_max", "backoff_min", "backoff_max", "when_too_long", "when_filtered"];
         for name in names.into_iter().chain(more) {
             let known = EXAMPLE.contains(&format!("{name} = ")) || EXAMPLE.contains(&format!("[{name}"));
             assert!(known || EXAMPLE.contains(&format!(".{name}]")), "mainstay.toml does not show `{name}`");

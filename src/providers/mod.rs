@@ -8,6 +8,7 @@ pub mod anthropic;
 pub mod bilingual;
 mod body;
 mod dialect;
+mod errors;
 mod events;
 pub mod interpreter;
 pub mod openai;

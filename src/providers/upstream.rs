@@ -19,8 +19,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     body::outgoing,
     dialect::{Dialect, malformed},
+    errors::{self, MAX_ERROR_BODY, Told},
     events::Events,
-    openai::classify::{self, MAX_ERROR_BODY},
     redact::Redactor,
     wire::{BadProvider, broken},
 };
@@ -76,20 +76,20 @@ impl Upstream {
     async fn refused(&self, response: Response) -> ProviderError {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = self.read(response, MAX_ERROR_BODY).await.unwrap_or_default();
-        classify::answer(status, &headers, body, &self.secrets)
+        errors::answer(status, &headers, body, &self.secrets)
     }
 
     async fn whole<D: Dialect>(&self, response: Response) -> Result<FullReply, ProviderError> {
-        let request_id = classify::request_id(response.headers());
+        let Told { request_id, allowances, .. } = errors::told(response.headers());
         let body = self.read(response, MAX_ANSWER).await;
         match body.and_then(|body| D::whole(&body, &self.secrets).map(|usage| (body, usage))) {
-            Ok((body, usage)) => Ok(FullReply { request_id, usage, ..FullReply::new(body) }),
+            Ok((body, usage)) => Ok(FullReply { request_id, usage, allowances, ..FullReply::new(body) }),
             Err(error) => Err(ProviderError { request_id, ..error }),
         }
     }
 
     async fn stream<D: Dialect>(&self, response: Response) -> Result<StreamReply, ProviderError> {
-        let request_id = classify::request_id(response.headers());
+        let Told { request_id, allowances, .. } = errors::told(response.headers());
         if !is_event_stream(&response) {
             let body = self.read(response, MAX_ERROR_BODY).await.unwrap_or_default();
             let error = D::whole(&body, &self.secrets).err();
@@ -98,7 +98,7 @@ impl Upstream {
             return Err(ProviderError { request_id, ..error });
         }
         let events = Events::<D>::new(response, self.secrets.clone());
-        Ok(StreamReply { request_id, ..StreamReply::new(events.into_frames()) })
+        Ok(StreamReply { request_id, allowances, ..StreamReply::new(events.into_frames()) })
     }
 
     async fn read(&self, response: Response, limit: usize) -> Result<Bytes, ProviderError> {

@@ -100,6 +100,9 @@ async fn a_wait_is_told_so_that_sdks_come_back_in_time() {
     let answer = world.ask("hi").await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, "7"));
     assert_eq!(answer.header("x-should-retry"), "");
+    let again = world.ask("hi").await;
+    assert_eq!((again.status, again.header("x-mainstay-attempts")), (429, "0"), "left alone: {again:?}"); // PC12
+    let world = World::new().await;
     let long = "status=429; retry-after=3600".parse::<Fault>().unwrap();
     world.a.set_default_fault(Some(long.clone()));
     world.b.set_default_fault(Some(long));

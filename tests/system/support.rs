@@ -82,7 +82,7 @@ fn config(providers: [Speaks; 2], a: &str, b: &str, timeouts: &str) -> Config {
             kind = "{kind}"
             base_url = "{url}"
             timeouts = {{ {timeouts} }}
-            breaker = {{ failures = 5, open_min = "300ms", open_max = "600ms" }}
+            breaker = {{ failures = 5, open_min = "300ms", open_max = "600ms", probes = 2, ramp = "50ms" }}
             "#
         )
     };

@@ -5,6 +5,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -16,7 +17,7 @@ use crate::{
     commons::Commons,
     error::{ErrorKind, ProviderError},
     ports::ProviderCall,
-    provider::{desk::Permit, policy::Timeouts},
+    provider::{permit::Permit, policy::Timeouts},
     shell::panic_text,
 };
 
@@ -83,14 +84,14 @@ pub(super) async fn run(
     limits: Limits,
     commons: &Commons,
 ) -> Result<Answer, ProviderError> {
-    let desk = permit.desk().clone();
+    let (desk, mut permit) = (permit.desk().clone(), permit);
     let call = ProviderCall { request, model, id, deadline: limits.end.0 };
     let asked = AssertUnwindSafe(async { desk.provider.call(call).await }).catch_unwind();
     let (until, too_late) = if request.stream { limits.first() } else { limits.end };
-    let reply = match tokio::time::timeout_at(until.into(), asked).await {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(panic)) => Err(panicked(&*panic)),
-        Err(_) => Err(late(too_late)),
+    let reply = match in_time(asked, &mut permit, request.stream, until).await {
+        Some(Ok(reply)) => reply,
+        Some(Err(panic)) => Err(panicked(&*panic)),
+        None => Err(late(too_late)),
     };
     match reply {
         Ok(ProviderReply::Full(full)) if !request.stream => {
@@ -108,8 +109,25 @@ pub(super) async fn run(
     }
 }
 
+/// Waits until then, and tells on the way that the provider is slow, if it is.
+async fn in_time<T>(
+    asked: impl Future<Output = T>,
+    permit: &mut Permit,
+    streams: bool,
+    until: Instant,
+) -> Option<T> {
+    let mut asked = pin!(asked);
+    if let Some(slow_at) = permit.slow_at(streams).filter(|slow_at| *slow_at < until) {
+        if let Ok(answer) = tokio::time::timeout_at(slow_at.into(), &mut asked).await {
+            return Some(answer);
+        }
+        permit.tell_slow();
+    }
+    tokio::time::timeout_at(until.into(), asked).await.ok()
+}
+
 pub(super) fn end(permit: Permit, error: ProviderError) -> ProviderError {
-    permit.failed(error.kind);
+    permit.failed(error.kind, error.retry_after);
     error
 }
 

@@ -12,8 +12,9 @@ use ractor::ActorCell;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    below::Below,
     decision::Role,
-    life::{Ended, Launch, Launcher, Running},
+    life::{Begin, Ended, Launch, Launcher, Running},
     policy::{Restart, Shutdown},
     slot::{Handle, Slot, SlotState, slot},
     tree::Node,
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     commons::Commons,
     mode::board::{Concern, Health, Reporter},
-    shell::{Behavior, Exit},
+    shell::{Behavior, Exit, contain},
 };
 
 /// What a supervisor knows of a child before it runs.
@@ -33,18 +34,11 @@ pub struct ChildSpec {
     pub(crate) answer_within: Option<Duration>,
     start: Duration,
     /// Those it supervises, if it is a supervisor.
-    below: Option<Below>,
+    below: Option<Arc<Below>>,
     /// Cancelled when its last life is over.
     last_life: Mutex<CancellationToken>,
     reporter: OnceLock<Reporter>,
     launcher: Box<dyn Launch>,
-}
-
-/// The children of one supervisor, in start order.
-pub(crate) type Below = Arc<Mutex<Vec<Arc<ChildSpec>>>>;
-
-pub(crate) fn locked(below: &Below) -> MutexGuard<'_, Vec<Arc<ChildSpec>>> {
-    below.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ChildSpec {
@@ -60,7 +54,7 @@ impl ChildSpec {
     }
 
     /// A child at an address and a place that are already known, over those `below` it.
-    pub(crate) fn at<B, F>(slot: Slot<B::Msg>, node: Arc<Node>, below: Option<Below>, make: F) -> Self
+    pub(crate) fn at<B, F>(slot: Slot<B::Msg>, node: Arc<Node>, below: Option<Arc<Below>>, make: F) -> Self
     where
         B: Behavior,
         F: Fn(u64) -> B + Send + Sync + 'static,
@@ -144,6 +138,14 @@ impl ChildSpec {
         self.reporter.get().into_iter().for_each(|reporter| reporter.report(health, text, None));
     }
 
+    /// Begins the end of one of its lives.
+    pub(crate) fn end(&self, running: &Running) {
+        match self.shutdown {
+            Shutdown::Brutal => running.kill(),
+            Shutdown::Within(_) | Shutdown::Infinity => running.stop(),
+        }
+    }
+
     /// How long its end may take before it is killed, or before a kill is given up.
     pub(crate) fn patience(&self) -> Option<Duration> {
         match self.shutdown {
@@ -162,7 +164,7 @@ impl ChildSpec {
     /// that ended by a crash nobody else says so.
     pub(crate) fn publish(&self, state: SlotState) {
         if let (Some(below), SlotState::Restarting { .. } | SlotState::Down) = (&self.below, &state) {
-            locked(below).iter().for_each(|child| child.publish(state.clone()));
+            below.publish(&state);
         }
         self.node.publish(state.clone());
         self.launcher.publish(state);
@@ -176,14 +178,18 @@ impl ChildSpec {
         incarnation: u64,
     ) -> Result<(Running, Ended), Exit> {
         let over = CancellationToken::new();
+        let patience = self.patience();
+        let begin = Begin { parent, commons: commons.clone(), incarnation, patience, over: over.clone() };
         let launch = async {
             let last = self.last_life().clone();
             last.cancelled().await;
-            self.launcher.launch(parent, commons.clone(), incarnation, over.clone()).await
+            self.launcher.launch(begin).await
         };
-        let launched = tokio::time::timeout(self.start, launch)
-            .await
-            .unwrap_or_else(|_| Err(Exit::Failed(format!("did not start within {:?}", self.start))))?;
+        let late = || Exit::Failed(format!("did not start within {:?}", self.start));
+        // A start that is cut off is dropped in here too: what panics then is contained.
+        let launched =
+            contain(async { tokio::time::timeout(self.start, launch).await.unwrap_or_else(|_| Err(late())) });
+        let launched = launched.await?;
         *self.last_life() = over;
         self.node.up(incarnation);
         Ok(launched)

@@ -37,7 +37,7 @@ enum By {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Starting(By),
-    Up { since: Instant },
+    Up,
     Waiting,
     Stopping { killed: bool },
     Down,
@@ -50,6 +50,8 @@ struct Child {
     /// Should it run? What is not wanted ends, and stays down.
     wanted: bool,
     incarnation: u64,
+    /// Since when the present life is up, until it is over.
+    up_since: Option<Instant>,
     in_a_row: u32,
 }
 
@@ -63,25 +65,28 @@ pub(crate) struct Decision {
     regroup: Option<Regroup>,
     abandoned: u32,
     closing: bool,
+    /// While it is closing: all children from this one on are down.
+    down_from: Id,
 }
 
 impl Decision {
     /// A supervisor without children.
     pub(crate) fn new(policy: RestartPolicy) -> Self {
         let (children, recent) = (BTreeMap::new(), VecDeque::new());
-        Self { policy, children, next: 0, recent, regroup: None, abandoned: 0, closing: false }
+        let (next, down_from) = (0, Id::MAX);
+        Self { policy, children, next, recent, regroup: None, abandoned: 0, closing: false, down_from }
     }
 
     /// Takes in a child that was just started in the given life, or skipped its start.
     pub(crate) fn adopt(&mut self, role: Role, incarnation: u64, up_since: Option<Instant>) -> Id {
-        let phase = up_since.map_or(Phase::Down, |since| Phase::Up { since });
-        self.insert(role, incarnation, phase, up_since.is_some())
+        let phase = if up_since.is_some() { Phase::Up } else { Phase::Down };
+        self.insert(role, incarnation, phase, up_since)
     }
 
-    fn insert(&mut self, role: Role, incarnation: u64, phase: Phase, wanted: bool) -> Id {
-        let id = self.next;
+    fn insert(&mut self, role: Role, incarnation: u64, phase: Phase, up_since: Option<Instant>) -> Id {
+        let (id, wanted) = (self.next, phase != Phase::Down);
         self.next += 1;
-        self.children.insert(id, Child { role, phase, wanted, incarnation, in_a_row: 0 });
+        self.children.insert(id, Child { role, phase, wanted, incarnation, up_since, in_a_row: 0 });
         id
     }
 
@@ -89,7 +94,7 @@ impl Decision {
     pub(crate) fn standing(&self, child: Id) -> Option<Standing> {
         let it = self.children.get(&child)?;
         Some(match it.phase {
-            Phase::Up { .. } | Phase::Stopping { .. } => Standing::Running,
+            Phase::Up | Phase::Stopping { .. } => Standing::Running,
             Phase::Down if !it.wanted || self.closing => Standing::Stopped,
             Phase::Starting(_) | Phase::Waiting | Phase::Down => Standing::Restarting,
         })
@@ -137,8 +142,9 @@ impl Decision {
         if !matches!(it.phase, Phase::Starting(_)) {
             return Vec::new();
         }
-        it.phase = Phase::Up { since: now };
-        if it.wanted || self.closing { self.advance() } else { self.stop(child) }
+        (it.phase, it.up_since) = (Phase::Up, Some(now));
+        let stops = if self.closing { self.policy.stop_together } else { !it.wanted };
+        if stops { self.stop(child) } else { self.advance() }
     }
 
     fn exited(&mut self, child: Id, ending: Ending, now: Instant, chance: f64) -> Vec<Action> {
@@ -146,6 +152,10 @@ impl Decision {
         let Some(it) = self.children.get_mut(&child).filter(ended) else { return Vec::new() };
         let (role, wanted) = (it.role, it.wanted);
         let lived = std::mem::replace(&mut it.phase, Phase::Down);
+        let reset_after = self.policy.reset_after;
+        if it.up_since.take().is_some_and(|since| now.saturating_duration_since(since) >= reset_after) {
+            it.in_a_row = 0;
+        }
         if ending == Ending::Skipped {
             // Nothing has failed: also of a child that was just added, the spec is kept.
             return self.ended(child, Phase::Down);
@@ -164,30 +174,31 @@ impl Decision {
         }
     }
 
-    /// It ended for good; where it was significant, that may be the end of all.
+    /// It ended for good; where it was significant, that may be the end of all. Whoever was asked to end is not
+    /// wanted, or in a group: so this is its own end, be it that it hung.
     fn left(&mut self, child: Id, lived: Phase) -> Vec<Action> {
-        let was_stopped = matches!(lived, Phase::Stopping { .. });
-        let significant = self.children.get(&child).is_some_and(|it| it.role.significant && !was_stopped);
-        let mut actions = self.ended(child, lived);
-        if significant && self.ends_with_significant() {
-            actions.extend(self.close());
-        }
+        let significant = self.children.get(&child).is_some_and(|it| it.role.significant);
+        let mut actions = self.leave(child, lived);
+        let over = significant && self.ends_with_significant();
+        actions.extend(if over { self.close() } else { self.advance() });
+        actions
+    }
+
+    fn ended(&mut self, child: Id, lived: Phase) -> Vec<Action> {
+        let mut actions = self.leave(child, lived);
+        actions.extend(self.advance());
         actions
     }
 
     /// The child is down and stays so; what cannot come back is forgotten.
-    fn ended(&mut self, child: Id, lived: Phase) -> Vec<Action> {
+    fn leave(&mut self, child: Id, lived: Phase) -> Vec<Action> {
         let Some(it) = self.children.get_mut(&child) else { return Vec::new() };
         it.wanted = false;
-        let mut actions = match it.role.restart == Restart::Temporary || lived == Phase::Starting(By::Adder) {
-            true => {
-                self.children.remove(&child);
-                vec![Action::Forget { child }]
-            }
-            false => vec![Action::StayDown { child }],
-        };
-        actions.extend(self.advance());
-        actions
+        if it.role.restart == Restart::Temporary || lived == Phase::Starting(By::Adder) {
+            self.children.remove(&child);
+            return vec![Action::Forget { child }];
+        }
+        vec![Action::StayDown { child }]
     }
 
     fn ends_with_significant(&self) -> bool {
@@ -210,7 +221,7 @@ impl Decision {
     fn hung(&mut self, child: Id) -> Vec<Action> {
         let Some(it) = self.children.get_mut(&child) else { return Vec::new() };
         match it.phase {
-            Phase::Up { .. } => {
+            Phase::Up => {
                 it.phase = Phase::Stopping { killed: true };
                 vec![Action::Kill { child, incarnation: it.incarnation }]
             }
@@ -233,13 +244,10 @@ impl Decision {
     fn abandon(&mut self, child: Id, now: Instant, chance: f64) -> Vec<Action> {
         self.abandoned += 1;
         let mut actions = vec![Action::Abandon { child }];
-        actions.extend(if self.abandoned > ZOMBIES && !self.closing {
-            // Nobody waits for its end any more.
-            self.children.entry(child).and_modify(|it| it.phase = Phase::Down);
-            self.give_up(child)
-        } else {
-            self.exited(child, Ending::Abnormal, now, chance)
-        });
+        if self.abandoned > ZOMBIES && !self.closing {
+            actions.extend(self.give_up(child));
+        }
+        actions.extend(self.exited(child, Ending::Abnormal, now, chance));
         actions
     }
 }

@@ -3,22 +3,22 @@
 //! Each life is awaited by a task of its own, which reports only when the life's task is over.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use futures_util::future::BoxFuture;
-use ractor::{Actor, ActorCell};
+use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::slot::{Slot, SlotState};
 use crate::{
     commons::Commons,
-    shell::{Behavior, Birth, Envelope, Exit, Shell, panic_text},
+    shell::{Behavior, Birth, Envelope, Exit, Shell},
 };
 
 /// A life under way.
@@ -40,11 +40,19 @@ struct Counts {
     beats: AtomicU64,
     /// Pings that came through the mailbox.
     pongs: AtomicU64,
+    /// Has the last callback begun?
+    winding_up: AtomicBool,
 }
 
 impl Pulse {
     pub(crate) fn beat(&self) {
         self.0.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The last callback begins.
+    pub(crate) fn wind_up(&self) {
+        self.0.winding_up.store(true, Ordering::Relaxed);
+        self.beat();
     }
 
     pub(crate) fn pong(&self) {
@@ -56,6 +64,13 @@ impl Pulse {
 pub(crate) type Ended = BoxFuture<'static, Exit>;
 
 impl Running {
+    fn new<M: Send + 'static>(actor: ActorRef<Envelope<M>>, exit: Arc<OnceLock<Exit>>, pulse: Pulse) -> Self {
+        let (cell, pinged) = (actor.get_cell(), actor.clone());
+        let ping = Box::new(move || drop(pinged.cast(Envelope::Ping)));
+        let stop = Box::new(move || drop(actor.cast(Envelope::Shutdown)));
+        Self { stop, cell, exit, pulse, ping }
+    }
+
     /// Asks for an orderly end.
     pub(crate) fn stop(&self) {
         (self.stop)();
@@ -72,6 +87,11 @@ impl Running {
         self.kill();
     }
 
+    /// How it ends, as far as that is known yet.
+    pub(crate) fn exit_so_far(&self) -> Exit {
+        self.exit.get().cloned().unwrap_or(Exit::Killed)
+    }
+
     /// How many handlers have begun and ended.
     pub(crate) fn beats(&self) -> u64 {
         self.pulse.0.beats.load(Ordering::Relaxed)
@@ -80,6 +100,11 @@ impl Running {
     /// How many pings have come through.
     pub(crate) fn pongs(&self) -> u64 {
         self.pulse.0.pongs.load(Ordering::Relaxed)
+    }
+
+    /// Does it only clean up any more?
+    pub(crate) fn is_winding_up(&self) -> bool {
+        self.pulse.0.winding_up.load(Ordering::Relaxed)
     }
 
     /// Sends a ping through the mailbox.
@@ -93,15 +118,20 @@ impl Running {
     }
 }
 
+/// What is given to a life that begins.
+pub(super) struct Begin {
+    pub(super) parent: Option<ActorCell>,
+    pub(super) commons: Commons,
+    pub(super) incarnation: u64,
+    /// How long its end may take.
+    pub(super) patience: Option<Duration>,
+    /// Cancelled when it is over.
+    pub(super) over: CancellationToken,
+}
+
 /// What begins the lives of one child.
 pub(super) trait Launch: Send + Sync {
-    fn launch(
-        &self,
-        parent: Option<ActorCell>,
-        commons: Commons,
-        incarnation: u64,
-        over: CancellationToken,
-    ) -> BoxFuture<'_, Result<(Running, Ended), Exit>>;
+    fn launch(&self, begin: Begin) -> BoxFuture<'_, Result<(Running, Ended), Exit>>;
 
     fn publish(&self, state: SlotState);
 }
@@ -116,42 +146,42 @@ where
     B: Behavior,
     F: Fn(u64) -> B + Send + Sync + 'static,
 {
-    fn launch(
-        &self,
-        parent: Option<ActorCell>,
-        commons: Commons,
-        incarnation: u64,
-        over: CancellationToken,
-    ) -> BoxFuture<'_, Result<(Running, Ended), Exit>> {
+    fn launch(&self, begin: Begin) -> BoxFuture<'_, Result<(Running, Ended), Exit>> {
         Box::pin(async move {
+            let Begin { parent, commons, incarnation, patience, over } = begin;
             let (exit, pulse) = (Arc::new(OnceLock::new()), Pulse::default());
-            let made = catch_unwind(AssertUnwindSafe(|| (self.make)(incarnation)));
-            let behavior = made.map_err(|panic| Exit::Panicked(panic_text(&*panic)))?;
-            let birth = Birth { behavior, incarnation, commons, exit: exit.clone(), pulse: pulse.clone() };
-            let shell = Shell::<B>::default();
-            let spawned = match parent {
-                Some(parent) => Actor::spawn_linked(None, shell, birth, parent).await,
-                None => Actor::spawn(None, shell, birth).await,
-            };
-            let (actor, task) = spawned.map_err(|error| {
+            let behavior = (self.make)(incarnation);
+            let signs = (exit.clone(), pulse.clone());
+            let birth = Birth { behavior, incarnation, commons, patience, exit: signs.0, pulse: signs.1 };
+            let (actor, task) = spawn(parent, birth).await.map_err(|error| {
                 exit.get().cloned().unwrap_or_else(|| Exit::Failed(format!("start: {error}")))
             })?;
             self.slot.occupy(actor.clone());
-            let (cell, reason) = (actor.get_cell(), exit.clone());
-            let pinged = actor.clone();
-            let ping = Box::new(move || drop(pinged.cast(Envelope::Ping)));
-            let stop = Box::new(move || drop(actor.cast(Envelope::Shutdown)));
-            let over = over.drop_guard();
-            let ended: Ended = Box::pin(async move {
-                let _ = task.await;
-                drop(over);
-                reason.get().cloned().unwrap_or(Exit::Killed)
-            });
-            Ok((Running { stop, cell, exit, pulse, ping }, ended))
+            let ended = ended(task, exit.clone(), over);
+            Ok((Running::new(actor, exit, pulse), ended))
         })
     }
 
     fn publish(&self, state: SlotState) {
         self.slot.publish(state);
     }
+}
+
+type Spawned<M> = (ActorRef<Envelope<M>>, JoinHandle<()>);
+
+async fn spawn<B: Behavior>(parent: Option<ActorCell>, birth: Birth<B>) -> Result<Spawned<B::Msg>, SpawnErr> {
+    let shell = Shell::<B>::default();
+    match parent {
+        Some(parent) => Actor::spawn_linked(None, shell, birth, parent).await,
+        None => Actor::spawn(None, shell, birth).await,
+    }
+}
+
+fn ended(task: JoinHandle<()>, exit: Arc<OnceLock<Exit>>, over: CancellationToken) -> Ended {
+    let over = over.drop_guard();
+    Box::pin(async move {
+        let _ = task.await;
+        drop(over);
+        exit.get().cloned().unwrap_or(Exit::Killed)
+    })
 }

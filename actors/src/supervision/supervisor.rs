@@ -4,16 +4,13 @@
 //! own [`first_start`]. [`kid`] is what it keeps of one child, [`telling`] what it tells of it, [`orders`] what can
 //! be asked of it by name.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use self::kid::Kid;
 use super::{
     admin::{AdminError, BadSpec, Children, Order},
-    child::{Below, ChildSpec},
+    below::Below,
+    child::ChildSpec,
     decision::{Action, Decision, Ending, Event, Id},
     life::{Ended, Running},
     policy::{RestartPolicy, Shutdown},
@@ -53,14 +50,17 @@ pub(super) type Answer = Reply<Result<(), AdminError>>;
 /// A supervisor: it starts its children in order, restarts them as its policy says, and stops them in reverse.
 pub struct Supervisor {
     path: Arc<str>,
-    node: Arc<Node>,
+    policy: RestartPolicy,
     fixed: Arc<Vec<Arc<ChildSpec>>>,
-    below: Below,
+    below: Arc<Below>,
     chance: fastrand::Rng,
     decision: Decision,
     kids: BTreeMap<Id, Kid>,
+    /// By path.
+    ids: BTreeMap<Arc<str>, Id>,
     sweep: Option<Timer>,
-    last_exit: Option<String>,
+    /// Whose end is the reason for what is done now, and how it ended.
+    blamed: Arc<str>,
     /// Why it gave up, if it did.
     gave_up: Option<Arc<str>>,
 }
@@ -74,25 +74,25 @@ impl Supervisor {
         children: Vec<ChildSpec>,
         commons: &Commons,
     ) -> Result<(ChildSpec, Children), BadSpec> {
-        BadSpec::check_policy(path, &policy)?;
-        children.iter().try_for_each(BadSpec::check)?;
-        BadSpec::check_names(&children)?;
+        BadSpec::check_all(path, &policy, &children)?;
         children.iter().for_each(|child| child.enlist(commons));
         let fixed = Arc::new(children.into_iter().map(Arc::new).collect::<Vec<_>>());
-        let below: Below = Arc::new(Mutex::new(fixed.to_vec()));
-        let node = Node::supervisor(path.into(), fixed.iter().map(|child| child.node.clone()).collect());
+        let node = Node::supervisor(path.into());
+        let below = Arc::new(Below::new(node.clone()));
+        below.begin(&fixed);
         let (commons, (slot, handle)) = (commons.clone(), slot());
-        let (place, seat) = (node.clone(), below.clone());
+        let (place, seat) = (node.path.clone(), below.clone());
         let spec = ChildSpec::at(slot, node.clone(), Some(below), move |_| Self {
-            path: place.path.clone(),
-            node: place.clone(),
+            path: place.clone(),
+            policy,
             fixed: fixed.clone(),
             below: seat.clone(),
-            chance: commons.chance(&place.path),
+            chance: commons.chance(&place),
             decision: Decision::new(policy),
             kids: BTreeMap::new(),
+            ids: BTreeMap::new(),
             sweep: None,
-            last_exit: None,
+            blamed: "stopped".into(),
             gave_up: None,
         });
         // It starts and stops when all its children have: they bring their own limits.
@@ -119,8 +119,9 @@ impl Supervisor {
     fn act(&mut self, action: Action, cx: &Cx<ChildNews>) -> Result<(), Failure> {
         match action {
             Action::AwaitBackoff { child, incarnation, attempt, delay } => {
+                self.blame(child);
                 self.say_restarting(child, attempt, delay, cx);
-                self.wait(delay, Event::BackoffOver { child, incarnation }, cx);
+                self.wait(child, delay, Event::BackoffOver { child, incarnation }, cx);
             }
             Action::HoldBack { child, attempt, delay } => self.say_restarting(child, attempt, delay, cx),
             Action::Start { child, incarnation } => self.start(child, incarnation, cx),
@@ -128,12 +129,15 @@ impl Supervisor {
             Action::Kill { child, incarnation } => {
                 tracing::warn!(actor = %self.path_of(child), "did not stop in time: killed");
                 self.running(child).for_each(Running::kill);
-                self.wait(Shutdown::GRACE, Event::Overdue { child, incarnation }, cx);
+                self.wait(child, Shutdown::GRACE, Event::Overdue { child, incarnation }, cx);
             }
             Action::Abandon { child } => self.abandon(child),
             Action::StayDown { child } => self.say_down(child, cx),
             Action::Forget { child } => self.forget(child, cx),
-            Action::GiveUp { child } => self.say_given_up(child, cx),
+            Action::GiveUp { child } => {
+                self.blame(child);
+                self.say_given_up(child, cx);
+            }
             Action::Finish => return self.finish(cx),
         }
         Ok(())
@@ -147,12 +151,10 @@ impl Supervisor {
         self.kids.get(&child).map_or_else(|| self.path.clone(), |kid| kid.spec.path().clone())
     }
 
-    fn wait(&self, delay: Duration, then: Event, cx: &Cx<ChildNews>) {
-        // Whoever is not concerned any more when the wait is over is told by the incarnation.
-        cx.spawn(async move {
-            tokio::time::sleep(delay).await;
-            ChildNews(News::Waited(then))
-        });
+    /// One wait a child: the next one, and its end, are the end of the last.
+    fn wait(&mut self, child: Id, delay: Duration, then: Event, cx: &Cx<ChildNews>) {
+        let Some(kid) = self.kids.get_mut(&child) else { return };
+        kid.wait = Some(cx.after(delay, ChildNews(News::Waited(then))));
     }
 
     fn start(&self, child: Id, incarnation: u64, cx: &Cx<ChildNews>) {
@@ -167,15 +169,12 @@ impl Supervisor {
         });
     }
 
-    fn stop(&self, child: Id, incarnation: u64, cx: &Cx<ChildNews>) {
+    fn stop(&mut self, child: Id, incarnation: u64, cx: &Cx<ChildNews>) {
         let Some(kid) = self.kids.get(&child) else { return };
         kid.spec.publish(SlotState::ShuttingDown);
-        match kid.spec.shutdown {
-            Shutdown::Brutal => self.running(child).for_each(Running::kill),
-            _ => self.running(child).for_each(Running::stop),
-        }
+        self.running(child).for_each(|running| kid.spec.end(running));
         if let Some(patience) = kid.spec.patience() {
-            self.wait(patience, Event::Overdue { child, incarnation }, cx);
+            self.wait(child, patience, Event::Overdue { child, incarnation }, cx);
         }
     }
 
@@ -185,7 +184,7 @@ impl Supervisor {
         metrics::counter!("mainstay_actors_abandoned_total", "child" => kid.spec.path().to_string())
             .increment(1);
         kid.spec.abandon();
-        kid.running = None;
+        kid.last_exit = kid.running.take().map(|running| running.exit_so_far());
     }
 
     fn started(
@@ -211,9 +210,8 @@ impl Supervisor {
             Exit::Skipped => Ending::Skipped,
             _ => Ending::Abnormal,
         };
-        kid.running = None;
+        (kid.running, kid.wait) = (None, None);
         kid.last_exit = Some(exit.clone());
-        self.last_exit = Some(format!("{} {exit}", kid.spec.path()));
         kid.spec.node.exited(exit);
         self.decide(Event::Exited { child, incarnation, ending }, cx)
     }

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::providers::{
     dialect::{self, Delta, Dialect, Meaning, is_filled, malformed, truncated},
-    openai::classify,
+    errors,
     redact::Redactor,
     sse,
 };
@@ -36,7 +36,7 @@ impl Dialect for Messages {
             usage: Option<&'a RawValue>,
         }
         match dialect::answer(body) {
-            Some(Answer { error: Some(_), .. }) => Err(classify::inside(body, secrets)),
+            Some(Answer { error: Some(_), .. }) => Err(errors::inside(body, secrets)),
             Some(Answer { content: Some(_), usage, .. }) => Ok(dialect::usage::<Told>(usage)),
             _ => Err(malformed("the answer is not a JSON object with `content`")),
         }
@@ -46,7 +46,7 @@ impl Dialect for Messages {
         let sse::Fields { name, data } = sse::fields(event);
         let data = data.as_deref().unwrap_or_default().trim_ascii();
         match (name, data) {
-            (Some(b"error"), _) => Err(classify::inside(data, secrets)),
+            (Some(b"error"), _) => Err(errors::inside(data, secrets)),
             (_, b"") => Ok(FrameKind::Ping.into()),
             _ => self.named(data, secrets),
         }
@@ -57,7 +57,7 @@ impl Messages {
     fn named(&mut self, data: &[u8], secrets: &Redactor) -> Result<Meaning, ProviderError> {
         let Event { kind, message, delta, usage } = dialect::data(data)?;
         match &*kind {
-            "error" => Err(classify::inside(data, secrets)),
+            "error" => Err(errors::inside(data, secrets)),
             "ping" => Ok(FrameKind::Ping.into()),
             "message_start" => Ok(self.told(message.and_then(|message| message.usage))),
             "content_block_delta" if is_content(delta) => Ok(FrameKind::Content.into()),

@@ -15,9 +15,9 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::classify;
 use crate::providers::{
     dialect::{self, Delta, Dialect, Meaning, is_filled, malformed, truncated},
+    errors,
     redact::Redactor,
     sse,
 };
@@ -38,7 +38,7 @@ impl Dialect for Chat {
             usage: Option<&'a RawValue>,
         }
         match dialect::answer(body) {
-            Some(Answer { error: Some(_), .. }) => Err(classify::inside(body, secrets)),
+            Some(Answer { error: Some(_), .. }) => Err(errors::inside(body, secrets)),
             Some(Answer { choices: Some(_), usage, .. }) => Ok(dialect::usage::<ChatUsage>(usage)),
             _ => Err(malformed("the answer is not a JSON object with `choices`")),
         }
@@ -48,7 +48,7 @@ impl Dialect for Chat {
         let sse::Fields { name, data } = sse::fields(event);
         let data = data.as_deref().unwrap_or_default().trim_ascii();
         match (name, data) {
-            (Some(b"error"), _) => Err(classify::inside(data, secrets)),
+            (Some(b"error"), _) => Err(errors::inside(data, secrets)),
             (Some(b"ping"), _) | (_, b"") => Ok(FrameKind::Ping.into()),
             (_, b"[DONE]") if self.finished => Ok(FrameKind::End.into()),
             (_, b"[DONE]") => Err(truncated()),
@@ -61,7 +61,7 @@ impl Chat {
     fn chunk(&mut self, data: &[u8], secrets: &Redactor) -> Result<Meaning, ProviderError> {
         let chunk: Chunk<'_> = dialect::data(data)?;
         if chunk.error.is_some() {
-            return Err(classify::inside(data, secrets));
+            return Err(errors::inside(data, secrets));
         }
         let Choices { content, finished } = chunk.choices.unwrap_or_default();
         self.finished |= finished;

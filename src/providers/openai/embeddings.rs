@@ -4,9 +4,10 @@ use mainstay_actors::{call::Usage, error::ProviderError};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::{chat::ChatUsage, classify};
+use super::chat::ChatUsage;
 use crate::providers::{
     dialect::{self, Dialect, Meaning, malformed},
+    errors,
     redact::Redactor,
 };
 
@@ -24,7 +25,7 @@ impl Dialect for Embeddings {
             usage: Option<&'a RawValue>,
         }
         match dialect::answer(body) {
-            Some(Answer { error: Some(_), .. }) => Err(classify::inside(body, secrets)),
+            Some(Answer { error: Some(_), .. }) => Err(errors::inside(body, secrets)),
             Some(Answer { data: Some(_), usage, .. }) => Ok(dialect::usage::<ChatUsage>(usage)),
             _ => Err(malformed("the answer is not a JSON object with `data`")),
         }

@@ -4,7 +4,6 @@
 //! pass each. Translating to other dialects is not here.
 
 mod chat;
-pub(super) mod classify;
 mod client;
 mod embeddings;
 mod read;

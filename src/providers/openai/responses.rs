@@ -12,9 +12,9 @@ use mainstay_actors::{
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::classify;
 use crate::providers::{
     dialect::{self, Dialect, Meaning, is_filled, malformed},
+    errors,
     redact::Redactor,
     sse,
 };
@@ -26,7 +26,7 @@ pub(super) struct Responses;
 impl Dialect for Responses {
     fn whole(body: &[u8], secrets: &Redactor) -> Result<Option<Usage>, ProviderError> {
         match dialect::answer(body) {
-            Some(Response { error: Some(_), .. }) => Err(classify::inside(body, secrets)),
+            Some(Response { error: Some(_), .. }) => Err(errors::inside(body, secrets)),
             Some(Response { output: Some(_), usage, .. }) => Ok(dialect::usage::<Told>(usage)),
             _ => Err(malformed("the answer is not a JSON object with `output`")),
         }
@@ -36,7 +36,7 @@ impl Dialect for Responses {
         let sse::Fields { name, data } = sse::fields(event);
         let data = data.as_deref().unwrap_or_default().trim_ascii();
         match (name, data) {
-            (Some(b"error"), _) => Err(classify::inside(data, secrets)),
+            (Some(b"error"), _) => Err(errors::inside(data, secrets)),
             (_, b"") => Ok(FrameKind::Ping.into()),
             _ => meaning(data, secrets),
         }
@@ -46,10 +46,10 @@ impl Dialect for Responses {
 fn meaning(data: &[u8], secrets: &Redactor) -> Result<Meaning, ProviderError> {
     let Event { kind, delta, response } = dialect::data(data)?;
     match &*kind {
-        "error" => Err(classify::inside(data, secrets)),
+        "error" => Err(errors::inside(data, secrets)),
         "response.failed" => {
             let response = response.map_or(data, |response| response.get().as_bytes());
-            Err(classify::inside(response, secrets))
+            Err(errors::inside(response, secrets))
         }
         "response.completed" | "response.incomplete" => {
             let told = response.and_then(|raw| dialect::answer::<Response<'_>>(raw.get().as_bytes()));
@@ -145,7 +145,7 @@ mod tests {
                 r#"{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded"}}}"#,
                 RateLimited,
             ),
-            (r#"{"type":"response.failed","response":{"error":{"code":"invalid_prompt"}}}"#, BadRequest),
+            (r#"{"type":"response.failed","response":{"error":{"code":"invalid_prompt"}}}"#, ContentFiltered),
             (r#"{"type":"response.failed"}"#, ServerError),
             (r#"{"type":"error","code":"rate_limit_exceeded","message":"m","param":null}"#, RateLimited),
             (r#"{"type":"error","error":{"code":"insufficient_quota","message":"m"}}"#, QuotaExhausted),

@@ -1,10 +1,11 @@
 //! What can be made to go wrong, and how it is written down.
 //!
 //! One word, for some with a number: `hang`, `cut-after=2`. A status may carry headers: `status=429;
-//! retry-after=2`. The same grammar serves models, headers, the control endpoint and the command line.
+//! retry-after=2`, and an exact answer its body. The same grammar serves models, headers, the control endpoint and the command line.
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 
 /// One way to fail. Numbers count the events of a stream, those before its first word included; a whole answer
@@ -13,6 +14,8 @@ use hyper::header::{HeaderName, HeaderValue};
 pub enum Fault {
     /// `status=CODE`, then any `; name=value` headers: an error answer of the vendor's kind.
     Status(u16, Vec<(HeaderName, HeaderValue)>),
+    /// `exact=CODE`, any `; name=value` headers, then `; body=` and all that follows: exactly this answer.
+    Exact(u16, Vec<(HeaderName, HeaderValue)>, Bytes),
     /// `hang`: the request is read and nothing ever comes.
     Hang,
     /// `hang-after=N`: silence after N events.
@@ -40,7 +43,7 @@ pub enum Fault {
 /// Not a fault; says what would be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a fault; try status=503, status=429; retry-after=2, hang, hang-after=2, cut-after=2, reset, \
+    "`{0}` is not a fault; try status=503, status=429; retry-after=2, exact=200; body=x, hang, hang-after=2, cut-after=2, reset, \
          reset-after=2, malformed, slow=500, no-done, error-after=2, pings or empty"
 )]
 pub struct UnknownFault(String);
@@ -50,6 +53,7 @@ impl Fault {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Status(..) => "status",
+            Self::Exact(..) => "exact",
             Self::Hang => "hang",
             Self::HangAfter(_) => "hang-after",
             Self::CutAfter(_) => "cut-after",
@@ -74,10 +78,10 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
         match self {
-            Self::Status(code, headers) => {
-                write!(f, "={code}")?;
-                let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-                headers.iter().try_for_each(|(name, value)| write!(f, "; {name}={}", text(value)))
+            Self::Status(code, headers) => write_head(f, *code, headers),
+            Self::Exact(code, headers, body) => {
+                write_head(f, *code, headers)?;
+                write!(f, "; body={}", String::from_utf8_lossy(body))
             }
             Self::HangAfter(n) | Self::CutAfter(n) | Self::ResetAfter(n) | Self::ErrorAfter(n) => {
                 write!(f, "={n}")
@@ -86,6 +90,12 @@ impl fmt::Display for Fault {
             _ => Ok(()),
         }
     }
+}
+
+fn write_head(f: &mut fmt::Formatter<'_>, code: u16, headers: &[(HeaderName, HeaderValue)]) -> fmt::Result {
+    write!(f, "={code}")?;
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().try_for_each(|(name, value)| write!(f, "; {name}={}", text(value)))
 }
 
 impl FromStr for Fault {
@@ -97,6 +107,9 @@ impl FromStr for Fault {
 }
 
 fn parse(text: &str) -> Option<Fault> {
+    if let Some(exact) = text.strip_prefix("exact=") {
+        return self::exact(exact);
+    }
     let mut parts = text.split(';').map(str::trim);
     let head = parts.next()?;
     let fault = match head.split_once('=') {
@@ -126,6 +139,14 @@ fn word(word: &str) -> Option<Fault> {
     })
 }
 
+/// Its body may hold anything, so it is what is left after the first mark of one.
+fn exact(text: &str) -> Option<Fault> {
+    let (head, body) = text.split_once("; body=")?;
+    let mut parts = head.split(';').map(str::trim);
+    let code = parts.next()?.parse().ok().filter(|code| (200..600).contains(code))?;
+    Some(Fault::Exact(code, parts.map(header).collect::<Option<_>>()?, body.to_string().into()))
+}
+
 fn status(code: &str) -> Option<u16> {
     code.parse().ok().filter(|code| (300..600).contains(code))
 }
@@ -134,8 +155,7 @@ fn status(code: &str) -> Option<u16> {
 fn header(pair: &str) -> Option<(HeaderName, HeaderValue)> {
     let (name, value) = pair.split_once('=')?;
     let name: HeaderName = name.trim().parse().ok()?;
-    let framing =
-        matches!(name.as_str(), "content-length" | "transfer-encoding" | "connection" | "content-type");
+    let framing = matches!(name.as_str(), "content-length" | "transfer-encoding" | "connection");
     let value = HeaderValue::from_str(value.trim()).ok()?;
     (!framing).then_some((name, value))
 }
@@ -152,7 +172,12 @@ mod tests {
             pairs.into_iter().map(|(n, v)| (n.parse().unwrap(), v.parse().unwrap())).collect()
         });
         prop_oneof![
-            (300u16..600, headers).prop_map(|(code, headers)| Fault::Status(code, headers)),
+            (300u16..600, headers.clone()).prop_map(|(code, headers)| Fault::Status(code, headers)),
+            (200u16..600, headers, ".{0,20}").prop_map(|(code, headers, b)| Fault::Exact(
+                code,
+                headers,
+                b.into()
+            )),
             any::<usize>().prop_map(Fault::HangAfter),
             any::<usize>().prop_map(Fault::CutAfter),
             any::<usize>().prop_map(Fault::ResetAfter),
@@ -181,6 +206,9 @@ mod tests {
             "status=503; x",
             "hang; x=1",
             "status=503; content-length=9",
+            "exact=200",
+            "exact=199; body=",
+            "exact=200; content-length=9; body=",
         ] {
             let error = text.parse::<Fault>().unwrap_err().to_string();
             assert!(error.contains("try status=503"), "{text}: {error}");

@@ -145,6 +145,10 @@ async fn respond(
             guard.over();
             Ok(failed(api, *code, headers))
         }
+        Some(Fault::Exact(code, headers, body)) => {
+            guard.over();
+            Ok(made(*code, headers, body.clone()))
+        }
         _ => Ok(send(api, said, pace, fault, guard)),
     }
 }
@@ -160,9 +164,16 @@ fn send(api: Api, said: Said, pace: Duration, fault: Option<&Fault>, guard: InPr
 }
 
 fn failed(api: Api, code: u16, headers: &[(HeaderName, HeaderValue)]) -> Response<Body> {
-    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json_response(status, &answer::error_of(api, code));
-    response.headers_mut().extend(headers.iter().cloned());
+    made(code, headers, answer::error_of(api, code).to_string())
+}
+
+fn made(code: u16, headers: &[(HeaderName, HeaderValue)], body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(body::full(body));
+    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for (name, value) in [&json].into_iter().chain(headers) {
+        response.headers_mut().insert(name, value.clone());
+    }
     response
 }
 

@@ -3,7 +3,7 @@
 //! The last one is stopped first and the first one started first; the next step is taken when the last one is
 //! reported done.
 
-use std::time::Duration;
+use std::{ops::RangeBounds, time::Duration};
 
 use super::{Action, By, Decision, Id, Phase};
 
@@ -12,6 +12,7 @@ use super::{Action, By, Decision, Id, Phase};
 pub(super) struct Regroup {
     from: Id,
     pub(super) leader: Id,
+    attempt: u32,
     delay: Duration,
     pub(super) stage: Stage,
 }
@@ -24,9 +25,12 @@ pub(super) enum Stage {
 }
 
 impl Decision {
-    pub(super) fn regroup(&mut self, from: Id, leader: Id, delay: Duration) -> Vec<Action> {
+    pub(super) fn regroup(&mut self, from: Id, leader: Id, attempt: u32, delay: Duration) -> Vec<Action> {
         let from = self.regroup.map_or(from, |group| group.from.min(from));
-        self.regroup = Some(Regroup { from, leader, delay, stage: Stage::Stopping });
+        // Whoever led the group before waits along with it now.
+        let waiting = self.children.values_mut().filter(|it| it.phase == Phase::Waiting);
+        waiting.for_each(|it| it.phase = Phase::Down);
+        self.regroup = Some(Regroup { from, leader, attempt, delay, stage: Stage::Stopping });
         self.advance()
     }
 
@@ -37,7 +41,7 @@ impl Decision {
     /// Goes on with what is done one child at a time: closing, or a group on its way to its next life.
     pub(super) fn advance(&mut self) -> Vec<Action> {
         if self.closing {
-            return self.stop_last(0).unwrap_or_else(|| vec![Action::Finish]);
+            return self.close_last();
         }
         let Some(group) = self.regroup else { return Vec::new() };
         match group.stage {
@@ -48,20 +52,24 @@ impl Decision {
     }
 
     fn hold_back(&mut self, group: Regroup) -> Vec<Action> {
-        let Regroup { from, leader, delay, .. } = group;
+        let Regroup { from, leader, attempt, delay, .. } = group;
+        self.renew(from..);
         if self.children.get(&leader).is_none_or(|it| !it.wanted) {
             // The operator took it out meanwhile; the others need not wait.
             self.regroup = Some(Regroup { stage: Stage::Starting, ..group });
             return self.start_first(from);
         }
         self.regroup = Some(Regroup { stage: Stage::Waiting, ..group });
-        let mut actions = vec![self.wait(leader, delay)];
-        let attempt = self.children.get(&leader).map_or(1, |it| it.in_a_row);
-        for (child, it) in self.children.range_mut(from..).filter(|(id, it)| **id != leader && it.wanted) {
-            it.incarnation += 1;
-            actions.push(Action::HoldBack { child: *child, attempt, delay });
-        }
+        let mut actions = vec![self.wait(leader, attempt, delay)];
+        let others = self.children.range(from..).filter(|(id, it)| **id != leader && it.wanted);
+        actions.extend(others.map(|(child, _)| Action::HoldBack { child: *child, attempt, delay }));
         actions
+    }
+
+    /// Those who should live are to have a new life: what is still told of their last one is old.
+    pub(super) fn renew(&mut self, children: impl RangeBounds<Id>) {
+        let wanted = self.children.range_mut(children).filter(|(_, it)| it.wanted);
+        wanted.for_each(|(_, it)| it.incarnation += 1);
     }
 
     /// The first child that should run and does not is started next; one at a time keeps the order.
@@ -85,12 +93,8 @@ impl Decision {
         let (mut actions, mut left) = (Vec::new(), false);
         for (child, it) in self.children.range_mut(from..).rev() {
             match it.phase {
-                Phase::Down => continue,
-                Phase::Waiting => {
-                    it.phase = Phase::Down;
-                    continue;
-                }
-                Phase::Up { .. } => {
+                Phase::Down | Phase::Waiting => continue,
+                Phase::Up => {
                     it.phase = Phase::Stopping { killed: false };
                     actions.push(Action::Stop { child: *child, incarnation: it.incarnation });
                 }
@@ -118,7 +122,23 @@ impl Decision {
                 actions.push(Action::StayDown { child: *child });
             }
         }
+        if self.policy.stop_together {
+            actions.extend(self.stop_last(0).into_iter().flatten());
+        }
         actions.extend(self.advance());
         actions
+    }
+
+    /// All end: the last one that is still there is the next. Nobody is started any more, so that those found
+    /// down once need not be looked at again.
+    fn close_last(&mut self) -> Vec<Action> {
+        while let Some((last, it)) = self.children.range(..self.down_from).next_back() {
+            match it.phase {
+                Phase::Down | Phase::Waiting => self.down_from = *last,
+                Phase::Up => return self.stop(*last),
+                Phase::Starting(_) | Phase::Stopping { .. } => return Vec::new(),
+            }
+        }
+        vec![Action::Finish]
     }
 }

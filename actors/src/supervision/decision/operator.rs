@@ -5,7 +5,7 @@ use super::{Action, By, Decision, Id, Phase, Role, Standing, groups::Stage};
 impl Decision {
     /// Takes in a child that is to be started; if that fails, nothing of it stays.
     pub(crate) fn add(&mut self, role: Role, incarnation: u64) -> (Id, Action) {
-        let child = self.insert(role, incarnation, Phase::Starting(By::Adder), true);
+        let child = self.insert(role, incarnation, Phase::Starting(By::Adder), None);
         (child, Action::Start { child, incarnation })
     }
 
@@ -16,10 +16,14 @@ impl Decision {
     }
 
     pub(super) fn terminate(&mut self, child: Id) -> Vec<Action> {
-        let Some(it) = self.children.get_mut(&child).filter(|it| it.wanted) else { return Vec::new() };
+        let closing = self.closing;
+        // While all end, each one's turn comes: nobody goes before those that build on it.
+        let Some(it) = self.children.get_mut(&child).filter(|it| it.wanted && !closing) else {
+            return Vec::new();
+        };
         it.wanted = false;
         match it.phase {
-            Phase::Up { .. } => self.stop(child),
+            Phase::Up => self.stop(child),
             // It ends when it has started, or has ended already.
             Phase::Starting(_) | Phase::Stopping { .. } => Vec::new(),
             Phase::Waiting | Phase::Down => {

@@ -12,20 +12,19 @@ impl Decision {
         }
         let policy = self.policy;
         let Some(it) = self.children.get_mut(&child) else { return Vec::new() };
-        if let Phase::Up { since } = lived
-            && now.saturating_duration_since(since) >= policy.reset_after
-        {
-            it.in_a_row = 0;
-        }
         let delay = policy.backoff.delay(it.in_a_row, chance);
         it.in_a_row += 1;
-        let exhausted = policy.in_a_row.is_some_and(|limit| it.in_a_row > limit);
+        let attempt = it.in_a_row;
+        let exhausted = policy.in_a_row.is_some_and(|limit| attempt > limit);
         match policy.strategy {
             Strategy::OneForOne if exhausted => self.ended(child, lived),
             _ if exhausted => self.give_up(child),
-            Strategy::OneForOne => vec![self.wait(child, delay)],
-            Strategy::OneForAll => self.regroup(0, child, delay),
-            Strategy::RestForOne => self.regroup(child, child, delay),
+            Strategy::OneForOne => {
+                self.renew(child..=child);
+                vec![self.wait(child, attempt, delay)]
+            }
+            Strategy::OneForAll => self.regroup(0, child, attempt, delay),
+            Strategy::RestForOne => self.regroup(child, child, attempt, delay),
         }
     }
 
@@ -42,11 +41,10 @@ impl Decision {
         actions
     }
 
-    pub(super) fn wait(&mut self, child: Id, delay: Duration) -> Action {
+    pub(super) fn wait(&mut self, child: Id, attempt: u32, delay: Duration) -> Action {
         let Some(it) = self.children.get_mut(&child) else { return Action::StayDown { child } };
-        it.incarnation += 1;
         it.phase = Phase::Waiting;
-        Action::AwaitBackoff { child, incarnation: it.incarnation, attempt: it.in_a_row, delay }
+        Action::AwaitBackoff { child, incarnation: it.incarnation, attempt, delay }
     }
 
     pub(super) fn backoff_over(&mut self, child: Id) -> Vec<Action> {

@@ -9,8 +9,15 @@ use std::{
 
 use super::{Answer, ChildNews, News, Supervisor};
 use crate::{
+    commons::Timer,
     shell::{Cx, Exit, Failure},
-    supervision::{admin::AdminError, child::ChildSpec, decision::Event, life::Running, policy::Restart},
+    supervision::{
+        admin::AdminError,
+        child::ChildSpec,
+        decision::{Event, Id},
+        life::Running,
+        policy::Restart,
+    },
 };
 
 /// How often handlers are looked at that might hang.
@@ -29,14 +36,24 @@ pub(super) struct Kid {
     pub(super) beat: (u64, Instant),
     /// How many pings were sent, and when the last one.
     pub(super) ping: (u64, Instant),
+    /// What it has to be done with in time.
+    pub(super) wait: Option<Timer>,
     pub(super) last_exit: Option<Exit>,
     pub(super) waiters: Vec<Waiter>,
 }
 
 impl Kid {
-    pub(super) fn new(spec: Arc<ChildSpec>, cx: &Cx<ChildNews>) -> Self {
+    fn new(spec: Arc<ChildSpec>, cx: &Cx<ChildNews>) -> Self {
         let never = (0, cx.commons().now());
-        Self { spec, running: None, beat: never, ping: never, last_exit: None, waiters: Vec::new() }
+        Self {
+            spec,
+            running: None,
+            beat: never,
+            ping: never,
+            wait: None,
+            last_exit: None,
+            waiters: Vec::new(),
+        }
     }
 
     /// Tells those who wait for it to be up, or down; a failure if it is not what they waited for.
@@ -55,7 +72,12 @@ impl Kid {
         self.spec.role.restart == Restart::Temporary || !self.waiters.is_empty()
     }
 
-    /// Has one handler run, or one ping waited, for too long? Then its life is killed.
+    fn is_watched(&self) -> bool {
+        self.spec.hang_after.is_some() || self.spec.answer_within.is_some()
+    }
+
+    /// Has one callback run, or one ping waited, for too long? Then its life is killed. The last callback has the
+    /// time that its end may take, and answers no ping.
     fn hangs(&mut self, now: Instant) -> bool {
         let Some(running) = &self.running else { return false };
         let beats = running.beats();
@@ -66,20 +88,37 @@ impl Kid {
             self.ping = (self.ping.0 + 1, now);
             running.ping();
         }
+        let (hang_after, answer_within) = match running.is_winding_up() {
+            true => (self.spec.patience(), None),
+            false => (self.spec.hang_after, self.spec.answer_within),
+        };
         let over = |limit: Option<Duration>, since: Instant| {
             let waited = now.saturating_duration_since(since);
             limit.is_some_and(|limit| waited >= limit).then_some(waited)
         };
-        let hung = over(self.spec.hang_after, self.beat.1).or(over(self.spec.answer_within, self.ping.1));
+        let hung = over(hang_after, self.beat.1).or(over(answer_within, self.ping.1));
         hung.into_iter().for_each(|waited| running.kill_hung(waited));
         hung.is_some()
     }
 }
 
 impl Supervisor {
-    pub(super) fn look_for_hangs(&mut self, cx: &Cx<ChildNews>) {
-        let watched = |kid: &Kid| kid.spec.hang_after.is_some() || kid.spec.answer_within.is_some();
-        let watched = self.kids.values().any(watched);
+    pub(super) fn take_in(&mut self, child: Id, spec: Arc<ChildSpec>, cx: &Cx<ChildNews>) -> &mut Kid {
+        self.ids.insert(spec.path().clone(), child);
+        self.below.insert(child, &spec);
+        let kid = Kid::new(spec, cx);
+        self.look_for_hangs(kid.is_watched(), cx);
+        self.kids.entry(child).insert_entry(kid).into_mut()
+    }
+
+    pub(super) fn take_out(&mut self, child: Id) {
+        if let Some(kid) = self.kids.remove(&child) {
+            self.ids.remove(kid.spec.path());
+            self.below.remove(child);
+        }
+    }
+
+    fn look_for_hangs(&mut self, watched: bool, cx: &Cx<ChildNews>) {
         if watched && self.sweep.is_none() {
             self.sweep = Some(cx.after(SWEEP, ChildNews(News::Sweep)));
         }
@@ -95,7 +134,7 @@ impl Supervisor {
             self.decide(Event::Hung { child, incarnation }, cx)?;
         }
         self.sweep = None;
-        self.look_for_hangs(cx);
+        self.look_for_hangs(self.kids.values().any(Kid::is_watched), cx);
         Ok(())
     }
 }

@@ -4,15 +4,12 @@
 
 use std::sync::Arc;
 
-use super::{
-    Answer, ChildNews, Supervisor,
-    kid::{Kid, Waiter},
-};
+use super::{Answer, ChildNews, Supervisor, kid::Waiter};
 use crate::{
     shell::{Cx, Failure},
     supervision::{
         admin::{AdminError, BadSpec, Order},
-        child::{ChildSpec, locked},
+        child::ChildSpec,
         decision::{Event, Id, Standing},
     },
 };
@@ -31,32 +28,30 @@ impl Supervisor {
     }
 
     fn find(&self, name: &str) -> Result<(Id, Standing), AdminError> {
-        let found = self.kids.iter().find(|(_, kid)| kid.spec.name() == name).map(|(child, _)| *child);
-        let found = found.and_then(|child| Some((child, self.decision.standing(child)?)));
+        let child = self.ids.get(&*format!("{}/{name}", self.path)).copied();
+        let found = child.and_then(|child| Some((child, self.decision.standing(child)?)));
         found.ok_or_else(|| AdminError::NotFound(name.into()))
     }
 
     fn add(&mut self, spec: ChildSpec, answer: Answer, cx: &Cx<ChildNews>) -> Result<(), Failure> {
-        let refused = match self.find(spec.name()) {
-            Ok((_, Standing::Stopped)) => Some(AdminError::AlreadyPresent(spec.name().into())),
-            Ok(_) => Some(AdminError::AlreadyStarted(spec.name().into())),
-            Err(_) if self.decision.is_closing() => Some(AdminError::ShuttingDown),
-            Err(_) => BadSpec::check(&spec).err().map(AdminError::BadSpec),
-        };
-        if let Some(refused) = refused {
+        if let Err(refused) = self.check(&spec) {
             answer.send(Err(refused));
             return Ok(());
         }
         spec.enlist(cx.commons());
-        let spec = Arc::new(spec);
-        locked(&self.below).push(spec.clone());
-        self.show_children();
         let (child, start) = self.decision.add(spec.role, spec.next_incarnation());
-        let mut kid = Kid::new(spec, cx);
-        kid.waiters.push(Waiter::Up(answer));
-        self.kids.insert(child, kid);
-        self.look_for_hangs(cx);
+        self.take_in(child, Arc::new(spec), cx).waiters.push(Waiter::Up(answer));
         self.act(start, cx)
+    }
+
+    fn check(&self, spec: &ChildSpec) -> Result<(), AdminError> {
+        BadSpec::check(&self.path, &self.policy, spec)?;
+        match self.find(spec.name()) {
+            Ok((_, Standing::Stopped)) => Err(AdminError::AlreadyPresent(spec.name().into())),
+            Ok(_) => Err(AdminError::AlreadyStarted(spec.name().into())),
+            Err(_) if self.decision.is_closing() => Err(AdminError::ShuttingDown),
+            Err(_) => Ok(()),
+        }
     }
 
     fn terminate(&mut self, name: &str, answer: Answer, cx: &Cx<ChildNews>) -> Result<(), Failure> {
@@ -90,7 +85,7 @@ impl Supervisor {
         match self.find(name)? {
             (child, Standing::Stopped) => {
                 self.decision.delete(child);
-                self.kids.remove(&child).into_iter().for_each(|kid| self.take_out(&kid.spec));
+                self.take_out(child);
                 Ok(())
             }
             (_, Standing::Running) => Err(AdminError::Running(name.into())),

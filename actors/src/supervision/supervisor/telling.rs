@@ -2,38 +2,41 @@
 //!
 //! The slot comes first, so that whoever hears of a change finds it there.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{ChildNews, Supervisor};
 use crate::{
     event::EventKind,
     mode::board::Health,
     shell::{Cx, Exit},
-    supervision::{
-        child::{ChildSpec, locked},
-        decision::Id,
-        slot::SlotState,
-    },
+    supervision::{decision::Id, slot::SlotState},
 };
 
 impl Supervisor {
+    /// That a child, and perhaps others along with it, are to be restarted for its end.
+    pub(super) fn blame(&mut self, child: Id) {
+        let Some(kid) = self.kids.get(&child) else { return };
+        let ended = kid.last_exit.as_ref().map_or_else(|| "stopped".into(), Exit::to_string);
+        self.blamed = format!("{} {ended}", kid.spec.path()).into();
+    }
+
     pub(super) fn say_restarting(&mut self, child: Id, attempt: u32, delay: Duration, cx: &Cx<ChildNews>) {
         let Some(kid) = self.kids.get(&child) else { return };
-        let actor = kid.spec.path().clone();
-        let reason: Arc<str> = self.last_exit.as_deref().unwrap_or("stopped").into();
+        let (actor, reason) = (kid.spec.path().clone(), self.blamed.clone());
         let restart_in_ms = delay.as_millis() as u64;
         let at_unix_ms = (cx.commons().clock.unix_time() + delay).as_millis() as u64;
         kid.spec.publish(SlotState::Restarting { attempt, at_unix_ms });
         metrics::counter!("mainstay_actor_restarts_total", "child" => actor.to_string()).increment(1);
         let text = format!("{reason}; it restarts in {restart_in_ms} ms and callers keep its last decision");
         kid.spec.report(Health::Degraded, &text);
-        cx.commons().events.publish(EventKind::ActorRestarting { actor, reason, restart_in_ms });
+        cx.commons().events.publish(EventKind::ActorRestarting { actor, reason, attempt, restart_in_ms });
     }
 
     /// A failure without another life is a trouble; an end in order, or one that was asked for, is not. After
     /// giving up, it is the parent's to say whether it is for good, and the trouble that led to it stays.
     pub(super) fn say_down(&mut self, child: Id, cx: &Cx<ChildNews>) {
         let Some(kid) = self.kids.get_mut(&child) else { return };
+        kid.wait = None;
         kid.spec.publish(if self.gave_up.is_some() { SlotState::ShuttingDown } else { SlotState::Down });
         match kid.last_exit.as_ref().filter(|_| !self.decision.is_closing() && !kid.is_expected_down()) {
             Some(exit) if !matches!(exit, Exit::Normal | Exit::Skipped) => {
@@ -51,27 +54,18 @@ impl Supervisor {
 
     pub(super) fn forget(&mut self, child: Id, cx: &Cx<ChildNews>) {
         self.say_down(child, cx);
-        if let Some(kid) = self.kids.remove(&child) {
-            kid.spec.report(Health::Ok, "");
-            self.take_out(&kid.spec);
-        }
-    }
-
-    pub(super) fn take_out(&self, spec: &Arc<ChildSpec>) {
-        locked(&self.below).retain(|known| !Arc::ptr_eq(known, spec));
-        self.show_children();
+        self.kids.get(&child).into_iter().for_each(|kid| kid.spec.report(Health::Ok, ""));
+        self.take_out(child);
     }
 
     pub(super) fn say_given_up(&mut self, child: Id, cx: &Cx<ChildNews>) {
-        let reason: Arc<str> = self.last_exit.as_deref().unwrap_or("stopped").into();
-        tracing::error!(supervisor = %self.path, %reason, "gave up: too many restarts");
-        let text = format!("{} gave up after too many restarts; last: {reason}", self.path);
-        self.kids.get(&child).into_iter().for_each(|kid| kid.spec.report(Health::Failed, &text));
+        let Some(kid) = self.kids.get(&child) else { return };
+        let (actor, reason, restarts) = (self.path.clone(), self.blamed.clone(), kid.spec.node.restarts());
+        let child = kid.spec.path().clone();
+        tracing::error!(supervisor = %actor, %child, %reason, restarts, "gave up: too many restarts");
+        let text = format!("{actor} gave up after too many restarts; last: {reason}");
+        kid.spec.report(Health::Failed, &text);
         self.gave_up = Some(reason.clone());
-        cx.commons().events.publish(EventKind::SupervisorGaveUp { actor: self.path.clone(), reason });
-    }
-
-    pub(super) fn show_children(&self) {
-        self.node.set_children(locked(&self.below).iter().map(|spec| spec.node.clone()).collect());
+        cx.commons().events.publish(EventKind::SupervisorGaveUp { actor, child, reason, restarts });
     }
 }

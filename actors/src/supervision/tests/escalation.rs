@@ -52,3 +52,24 @@ async fn a_supervisor_that_crashes_comes_back_with_its_children_and_no_life_meet
     assert!(workers.plans.iter().all(|plan| plan.overlapped.load(Ordering::Relaxed) == 0)); // B11
     assert_eq!(workers.tree.system().mode().now(), Mode::Normal);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_comes_back_with_all_it_was_made_with_also_what_was_deleted_or_forgotten() {
+    let shape = |spec: ChildSpec| match spec.name() {
+        "1" => spec.restart(Restart::Temporary),
+        _ => spec,
+    };
+    let workers = workers_under(RestartPolicy::default(), 3, |_| (), shape).await.unwrap();
+    workers.children.terminate("0").await.unwrap();
+    workers.children.delete("0").await.unwrap();
+    workers.handles[1].tell(Order::Stop).unwrap();
+    let (spec, added) = worker("added", &Arc::default());
+    workers.children.start(spec).await.unwrap();
+    assert_eq!(workers.children.snapshot().counts().specs, 2);
+    workers.children.supervisor().crash();
+    tokio::time::sleep(SECOND).await;
+    let names: Vec<_> = workers.children.snapshot().children.iter().map(|c| c.name().to_string()).collect();
+    assert_eq!(names, ["0", "1", "2"]); // A6, R9
+    assert_eq!(workers.children.snapshot().counts().active, 3);
+    assert_eq!(added.state(), SlotState::Down);
+}

@@ -20,97 +20,21 @@ use crate::{
 };
 
 mod admin;
+mod cleanup;
 mod escalation;
 mod handles;
 mod hangs;
+mod reports;
 mod restarts;
+mod scale;
 mod start;
 mod stop;
 mod systems;
+mod worker;
+
+use worker::{Bug, Log, Order, Plan, worker};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// What the test's actor is told to do.
-enum Order {
-    Count,
-    Fail,
-    Panic,
-    Stop,
-    Hang,
-    /// Answers after this time.
-    Answer(Reply<u64>, Duration),
-}
-
-impl std::fmt::Debug for Order {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Order")
-    }
-}
-
-/// How the next lives begin and end.
-#[derive(Default)]
-struct Plan {
-    counted: AtomicU64,
-    /// So many starts fail.
-    failing_starts: AtomicU64,
-    /// Starting takes this many seconds.
-    slow_start: AtomicU64,
-    /// It does not stop when it is asked to.
-    stubborn: AtomicU64,
-    /// It has nothing to do.
-    idle: AtomicU64,
-    /// Lives that hold their resources, and whether there were ever two.
-    alive: AtomicU64,
-    overlapped: AtomicU64,
-}
-
-struct Worker(Arc<Plan>);
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        if self.0.alive.fetch_sub(1, Ordering::Relaxed) > 1 {
-            self.0.overlapped.store(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Behavior for Worker {
-    type Msg = Order;
-
-    async fn started(&mut self, _: &Cx<Order>) -> Result<Start, Failure> {
-        tokio::time::sleep(self.0.slow_start.load(Ordering::Relaxed) as u32 * SECOND).await;
-        let fails = self.0.failing_starts.load(Ordering::Relaxed);
-        self.0.failing_starts.store(fails.saturating_sub(1), Ordering::Relaxed);
-        match fails {
-            0 if self.0.idle.load(Ordering::Relaxed) > 0 => Ok(Start::Skip),
-            0 => Ok(Start::Ready),
-            n if n.is_multiple_of(2) => panic!("no start"),
-            _ => Err(Failure("no start".into())),
-        }
-    }
-
-    async fn handle(&mut self, order: Order, cx: &Cx<Order>) -> Result<(), Failure> {
-        match order {
-            Order::Count => drop(self.0.counted.fetch_add(1, Ordering::Relaxed)),
-            Order::Fail => return Err(Failure("told to".into())),
-            Order::Panic => panic!("told to"),
-            Order::Stop => cx.stop(),
-            Order::Hang => std::future::pending().await,
-            Order::Answer(reply, after) => {
-                tokio::time::sleep(after).await;
-                self.0.counted.fetch_add(1, Ordering::Relaxed);
-                reply.send(cx.incarnation());
-            }
-        }
-        Ok(())
-    }
-
-    fn shutdown(&mut self, cx: &Cx<Order>) {
-        if self.0.stubborn.load(Ordering::Relaxed) == 0 {
-            cx.stop();
-        }
-    }
-}
 
 struct Workers {
     tree: Supervised,
@@ -130,7 +54,8 @@ async fn workers_under(
     plan: impl Fn(&[Arc<Plan>]),
     shape: impl Fn(ChildSpec) -> ChildSpec,
 ) -> Result<Workers, StartError> {
-    let plans: Vec<Arc<Plan>> = (0..count).map(|_| Arc::default()).collect();
+    let log = Log::default();
+    let plans: Vec<_> = (0..count).map(|_| Arc::new(Plan { log: log.clone(), ..Plan::default() })).collect();
     plan(&plans);
     let builder = SystemBuilder::new(Arc::new(VirtualClock::start()), 1, 1);
     let (mut handles, mut children) = (Vec::new(), None);
@@ -149,14 +74,6 @@ async fn workers_under(
     Ok(Workers { tree, handles, plans, children: children.unwrap() })
 }
 
-fn worker(name: &str, plan: &Arc<Plan>) -> (ChildSpec, Handle<Order>) {
-    let plan = plan.clone();
-    ChildSpec::new(format!("root/crew/{name}"), move |_| {
-        plan.alive.fetch_add(1, Ordering::Relaxed);
-        Worker(plan.clone())
-    })
-}
-
 impl Workers {
     fn commons(&self) -> &Commons {
         self.tree.system().commons()
@@ -173,6 +90,18 @@ impl Workers {
     async fn up_again(&self, worker: usize) {
         settle().await;
         assert!(self.handles[worker].clone().up().await, "it is down for good");
+    }
+
+    fn last_exit(&self, worker: usize) -> Option<Exit> {
+        self.find(&format!("root/crew/{worker}")).last_exit
+    }
+
+    /// Shuts down, and tells how many seconds it took.
+    async fn shut_down(self) -> u64 {
+        let clock = self.commons().clock.clone();
+        let began = clock.now();
+        assert!(self.tree.shutdown(10_000 * SECOND).await.is_clean());
+        (clock.now() - began).as_secs()
     }
 
     fn told(&self) -> Vec<EventKind> {

@@ -8,10 +8,11 @@ use crate::{
     supervision::policy::Strategy,
 };
 
+mod edges;
 mod groups;
 mod limits;
+mod model;
 mod operator;
-mod random;
 mod restarts;
 mod shutdown;
 mod significant;

@@ -98,3 +98,37 @@ fn a_shutdown_in_every_stage_of_a_group_ends_all_of_it() {
         assert_eq!(scene.backoff_over(0), [], "in stage {stage}");
     }
 }
+
+/// How long it takes to decide on the end of so many children, the last one first.
+#[expect(clippy::disallowed_methods, reason = "what is measured is real time")]
+fn cost(children: usize, stop_together: bool) -> Duration {
+    let mut scene = Scene::new(RestartPolicy { stop_together, ..POLICY }, children);
+    let began = Instant::now();
+    let mut asked = scene.on(Event::Shutdown).len();
+    for child in (0..children as Id).rev() {
+        asked += scene.exit(child).len();
+    }
+    assert_eq!(asked, children + 1, "each is asked once, and then it is finished");
+    began.elapsed()
+}
+
+#[test]
+fn what_it_takes_to_end_a_child_does_not_grow_with_the_number_of_its_siblings() {
+    for stop_together in [true, false] {
+        // The best of some: whatever else runs on this machine only adds to it.
+        let best = |children| (0..5).map(|_| cost(children, stop_together)).min().unwrap();
+        let (few, many) = (best(2_000), best(40_000));
+        assert!(many < 100 * few, "from 2000 to 40000: {few:?}, then {many:?}"); // A4
+    }
+}
+
+#[test]
+fn a_child_that_starts_while_all_stop_together_is_asked_as_soon_as_it_runs() {
+    let together = RestartPolicy { stop_together: true, ..PATIENT };
+    let mut scene = Scene::new(together, 3);
+    scene.exit(0);
+    scene.backoff_over(0);
+    assert_eq!(scene.on(Event::Shutdown), [stop(2), stop(1)]);
+    assert_eq!(scene.started(0), [Action::Stop { child: 0, incarnation: 2 }]); // P7, R10
+    assert_eq!([2, 0, 1].map(|child| scene.exit(child)), [vec![], vec![], vec![Action::Finish]]);
+}
