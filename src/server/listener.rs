@@ -133,7 +133,9 @@ mod tests {
             let gateway = Gateway::new(system.clone(), None, GatewayLimits::default());
             let (spec, handle) = Listener::spec(gateway, socket);
             listener = Some(handle);
-            Ok(vec![spec])
+            let policy = RestartPolicy::default();
+            let (branch, _) = Supervisor::spec("root/server", policy, vec![spec], system.commons())?;
+            Ok(vec![branch])
         };
         let tree = builder.start(with_listener).await.unwrap();
         let listener = listener.unwrap();

@@ -18,7 +18,7 @@ TOOL = {"name": "say", "input_schema": SCHEMA}
 
 def test_openai_s_client_is_answered_by_anthropic(client):
     raw = client.chat.completions.with_raw_response.create(model="claude", messages=MESSAGES, seed=1)
-    assert raw.headers["x-mainstay-provider"] == "anthropic"
+    assert raw.headers["x-mainstay-provider"] == "claude"
     assert raw.headers["x-mainstay-lacks"] == "seed"
     answer = raw.parse()
     assert answer.choices[0].message.content == SAID and answer.choices[0].finish_reason == "stop"
@@ -27,7 +27,7 @@ def test_openai_s_client_is_answered_by_anthropic(client):
 
 def test_anthropic_s_client_is_answered_by_openai(claude):
     raw = claude.messages.with_raw_response.create(model="chat", max_tokens=100, system="be kind", messages=MESSAGES)
-    assert raw.headers["x-mainstay-provider"] == "openai"
+    assert raw.headers["x-mainstay-provider"] == "chat"
     answer = raw.parse()
     assert answer.content[0].text == SAID and answer.stop_reason == "end_turn"
     assert (answer.usage.input_tokens, answer.usage.output_tokens) == (2, 5)

@@ -265,14 +265,16 @@ async fn a_callers_patience_ends_with_the_first_content_of_a_stream_and_with_a_w
     let fake = &world.fakes[0];
     fake.takes(2 * SECOND, 2 * SECOND);
     let patient = |patience| Request { patience: Some(patience), ..request() };
-    let frames = world.chat().stream(patient(7 * SECOND)).await.unwrap();
-    assert!(frames.collect::<Vec<_>>().await.iter().all(Result::is_ok), "the rest may take its time"); // PC18
     let stream = world.chat().stream(patient(SECOND)).await;
     assert_eq!(stream.err().unwrap().kind, ErrorKind::DeadlineExceeded); // PC16
     let whole = world.chat().call(patient(SECOND)).await;
     assert_eq!(whole.err().unwrap().kind, ErrorKind::DeadlineExceeded);
     let sooner = Request { patience: Some(9 * SECOND), ..request().timeout(SECOND) };
     assert_eq!(world.chat().stream(sooner).await.err().unwrap().kind, ErrorKind::DeadlineExceeded);
+    let frames = world.chat().stream(patient(7 * SECOND)).await.unwrap();
+    assert!(frames.collect::<Vec<_>>().await.iter().all(Result::is_ok), "the rest may take its time"); // PC18
+    let again = world.chat().stream(patient(SECOND)).await;
+    assert_eq!(again.err().unwrap().kind, ErrorKind::NoTime, "now it is known to take longer"); // PC16
     settle().await;
     assert!(world.desk(0).is_usable());
 }
