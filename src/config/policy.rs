@@ -8,6 +8,9 @@ use mainstay_actors::{
     backoff::Backoff,
     chain::policy::ChainPolicy,
     provider::{
+        adaptive::AdaptivePolicy,
+        budget::BudgetPolicy,
+        limiter::LimitPolicy,
         policy::{BreakerPolicy, ProviderPolicy, SlowPolicy, Timeouts},
         window::Window,
     },
@@ -25,8 +28,55 @@ pub(super) fn provider(section: &mut Section<'_>, source: &mut Source<'_>) -> Pr
         breaker: (!section.is_off("breaker")).then(|| breaker(section, source)),
         max_concurrent: (!section.is_off("max_concurrent"))
             .then(|| section.number("max_concurrent", 1..=100_000, 20, source) as usize),
+        adaptive: section.has("adaptive").then(|| adaptive(section, source)).flatten(),
+        limits: (!section.is_off("limits")).then(|| limits(section, source)),
+        budget: (!section.is_off("budget")).then(|| budget(section, source)),
         max_wait: section.duration("max_wait", Duration::ZERO..=HOUR, default.max_wait, source),
     }
+}
+
+fn adaptive(section: &mut Section<'_>, source: &mut Source<'_>) -> Option<AdaptivePolicy> {
+    if section.is_off("adaptive") {
+        return None;
+    }
+    let (default, at) = (AdaptivePolicy::default(), section.place_of("adaptive"));
+    let mut section = section.section("adaptive", source)?;
+    let mut number = |key, default: usize| section.number(key, 1..=100_000, default as u64, source) as usize;
+    let (min, max) = (number("min", default.min), number("max", default.max));
+    let policy = AdaptivePolicy { min, max, start: number("start", default.start.clamp(min, max.max(min))) };
+    section.finish(source);
+    if let Err(problem) = policy.check() {
+        source.wrong(at, problem);
+    }
+    Some(policy)
+}
+
+fn limits(section: &mut Section<'_>, source: &mut Source<'_>) -> LimitPolicy {
+    let default = LimitPolicy::default();
+    let Some(mut section) = section.section("limits", source) else { return default };
+    let calls = section.has("calls").then(|| section.number("calls", 1..=u32::MAX.into(), 1, source) as u32);
+    let per = section.duration("per", MS..=24 * HOUR, HOUR / 60, source);
+    let mut tokens = |key| section.has(key).then(|| section.number(key, 1..=1_000_000_000_000, 1, source));
+    let policy = LimitPolicy {
+        requests: calls.map(|calls| (calls, per)),
+        input_tokens: tokens("input_tokens"),
+        output_tokens: tokens("output_tokens"),
+        tokens: tokens("tokens"),
+    };
+    section.finish(source);
+    policy
+}
+
+fn budget(section: &mut Section<'_>, source: &mut Source<'_>) -> BudgetPolicy {
+    let default = BudgetPolicy::default();
+    let Some(mut section) = section.section("budget", source) else { return default };
+    let policy = BudgetPolicy {
+        share: section.share("share", default.share, source),
+        floor: section.share("floor", default.floor, source),
+        burst: section.number("burst", 0..=1000, default.burst.into(), source) as u32,
+    };
+    section.finish(source);
+    policy
 }
 
 pub(super) fn chain(section: &mut Section<'_>, source: &mut Source<'_>) -> ChainPolicy {

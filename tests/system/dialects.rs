@@ -1,164 +1,133 @@
 //! A caller is answered in its own words, whoever answers.
 
-use mainstay::providers::scripted::Fault;
-use reqwest::Method;
+use mainstay::{Mode, providers::scripted::Fault};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, World, answered, until};
+use crate::support::{
+    Answer,
+    Speaks::{self, Anthropic, OpenAi},
+    World, until,
+};
 
 /// "Echo", "from", "a:", "hi", "there".
+const PROMPT: &str = "hi there";
 const WORDS: usize = 5;
 
-/// In whose words a caller asks.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Caller {
-    OpenAi,
-    Anthropic,
+fn other(speaks: Speaks) -> Speaks {
+    if speaks == OpenAi { Anthropic } else { OpenAi }
 }
-use Caller::{Anthropic, OpenAi};
 
-impl Caller {
-    /// The kind of a provider that does not speak its words.
-    fn stranger(self) -> &'static str {
-        if self == OpenAi { "anthropic" } else { "openai" }
-    }
+/// A caller whose words no provider speaks.
+async fn abroad(speaks: Speaks) -> World {
+    World::asking(speaks, [other(speaks); 2]).await
+}
 
-    fn own(self) -> &'static str {
-        if self == OpenAi { "openai" } else { "anthropic" }
-    }
-
-    /// How many events a stranger sends before the first content.
-    fn prelude(self) -> usize {
-        if self == OpenAi { 3 } else { 1 }
-    }
-
-    async fn ask(self, world: &World, more: &Value) -> Answer {
-        let path = if self == OpenAi { "/v1/chat/completions" } else { "/v1/messages" };
-        let mut body = json!({"model": "chat", "messages": [{"role": "user", "content": "hi there"}]});
-        if self == Anthropic {
-            body["max_tokens"] = 100.into();
-        }
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let request = world.request(Method::POST, path).header("content-type", "application/json");
-        answered(request.body(body.to_string())).await
-    }
-
-    async fn stream(self, world: &World) -> Answer {
-        self.ask(world, &json!({"stream": true})).await
-    }
-
-    fn said(self, answer: &Answer) -> Value {
-        let body = answer.json();
-        if self == OpenAi {
-            body["choices"][0]["message"]["content"].clone()
-        } else {
-            body["content"][0]["text"].clone()
-        }
-    }
-
-    /// The text of a stream.
-    fn streamed(self, answer: &Answer) -> String {
-        let piece = |data: Value| match self {
-            OpenAi => data["choices"][0]["delta"]["content"].as_str().map(String::from),
-            Anthropic => data["delta"]["text"].as_str().map(String::from),
-        };
-        data(answer).into_iter().filter_map(piece).collect()
-    }
-
-    fn end(self) -> &'static str {
-        if self == OpenAi { "data: [DONE]\n\n" } else { "data: {\"type\":\"message_stop\"}\n\n" }
-    }
+/// Asks with further members.
+async fn wish(world: &World, more: &Value) -> Answer {
+    let mut body = world.body(PROMPT, false);
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    world.chat(&body).await
 }
 
 /// The JSON of a stream's events.
-fn data(answer: &Answer) -> Vec<Value> {
-    let data = answer.text.lines().filter_map(|line| line.strip_prefix("data: "));
-    data.filter_map(|data| serde_json::from_str(data).ok()).collect()
+fn events(answer: &Answer) -> Vec<Value> {
+    answer.events().iter().filter_map(|data| serde_json::from_str(data).ok()).collect()
+}
+
+fn ends_as_its_dialect_does(speaks: Speaks, answer: &Answer) -> bool {
+    match speaks {
+        OpenAi => answer.text.ends_with("data: [DONE]\n\n"),
+        Anthropic => answer.last_event()["type"] == "message_stop",
+    }
 }
 
 #[tokio::test]
 async fn each_caller_is_answered_in_its_own_words_by_a_provider_of_the_other_dialect() {
-    for caller in [OpenAi, Anthropic] {
-        let world = World::mixed(caller.stranger(), caller.stranger()).await;
-        let answer = caller.ask(&world, &json!({})).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        assert_eq!(caller.said(&answer), "Echo from a: hi there"); // GW2
+    for speaks in [OpenAi, Anthropic] {
+        let world = abroad(speaks).await;
+        let answer = world.ask(PROMPT).await;
+        assert_eq!((answer.status, answer.said().as_str()), (200, "Echo from a: hi there"), "{answer:?}"); // GW2
         assert_eq!((answer.header("x-mainstay-lacks"), answer.header("x-mainstay-notice")), ("", ""));
-        let usage = &answer.json()["usage"];
-        let (read, written) = match caller {
-            OpenAi => (&usage["prompt_tokens"], &usage["completion_tokens"]),
-            Anthropic => (&usage["input_tokens"], &usage["output_tokens"]),
+        let body = answer.json();
+        let (form, usage) = match speaks {
+            OpenAi => (&body["object"], ["prompt_tokens", "completion_tokens"]),
+            Anthropic => (&body["type"], ["input_tokens", "output_tokens"]),
         };
-        assert_eq!((read, written), (&json!(2), &json!(5)));
+        assert_eq!(form, if speaks == OpenAi { "chat.completion" } else { "message" });
+        assert_eq!(usage.map(|name| &body["usage"][name]), [&json!(2), &json!(WORDS)]);
 
-        let answer = caller.stream(&world).await;
+        let answer = world.ask_streaming(PROMPT).await;
         assert_eq!(answer.header("content-type"), "text/event-stream");
-        assert_eq!(caller.streamed(&answer), "Echo from a: hi there");
-        assert!(answer.text.ends_with(caller.end()), "{answer:?}");
+        assert_eq!(answer.streamed(), "Echo from a: hi there");
+        assert!(ends_as_its_dialect_does(speaks, &answer), "{answer:?}");
     }
 }
 
 #[tokio::test]
 async fn tools_are_called_across_dialects_whole_and_streamed() {
     let schema = json!({"type": "object", "properties": {"text": {"type": "string"}}});
-    let chat = json!({
-        "tools": [{"type": "function", "function": {"name": "say", "parameters": schema}}],
-        "tool_choice": "required",
-    });
-    let world = World::mixed("anthropic", "anthropic").await;
-    let choice = OpenAi.ask(&world, &chat).await.json()["choices"][0].clone();
+    let tools = json!([{"type": "function", "function": {"name": "say", "parameters": schema}}]);
+    let world = abroad(OpenAi).await;
+    let ask = async |stream| {
+        wish(&world, &json!({"tools": tools, "tool_choice": "required", "stream": stream})).await
+    };
+    let choice = ask(false).await.json()["choices"][0].clone();
     let call = &choice["message"]["tool_calls"][0]["function"];
-    assert_eq!((&call["name"], &call["arguments"]), (&json!("say"), &json!("{\"text\":\"hi there\"}"))); // GW2
+    assert_eq!((&call["name"], &call["arguments"]), (&json!("say"), &json!(r#"{"text":"hi there"}"#))); // GW2
     assert_eq!(choice["finish_reason"], "tool_calls");
-    let mut chat = chat;
-    chat["stream"] = true.into();
-    let pieces = data(&OpenAi.ask(&world, &chat).await);
-    let piece = |data: &Value| data["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"].clone();
-    let arguments: String = pieces.iter().filter_map(|data| piece(data).as_str().map(String::from)).collect();
-    assert_eq!(arguments, "{\"text\":\"hi there\"}");
+    let piece = |chunk: &Value| {
+        chunk["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"].as_str().map(String::from)
+    };
+    let pieces: String = events(&ask(true).await).iter().filter_map(piece).collect();
+    assert_eq!(pieces, r#"{"text":"hi there"}"#);
 
-    let messages =
-        json!({"tools": [{"name": "say", "input_schema": schema}], "tool_choice": {"type": "any"}});
-    let world = World::mixed("openai", "openai").await;
-    let answer = Anthropic.ask(&world, &messages).await.json();
-    assert_eq!(answer["content"][0]["input"], json!({"text": "hi there"})); // GW2
-    assert_eq!((&answer["content"][0]["name"], &answer["stop_reason"]), (&json!("say"), &json!("tool_use")));
-    let mut messages = messages;
-    messages["stream"] = true.into();
-    let pieces = data(&Anthropic.ask(&world, &messages).await);
-    let piece = |data: &Value| data["delta"]["partial_json"].as_str().map(String::from);
-    assert_eq!(pieces.iter().filter_map(piece).collect::<String>(), "{\"text\":\"hi there\"}");
+    let tools = json!([{"name": "say", "input_schema": schema}]);
+    let world = abroad(Anthropic).await;
+    let ask = async |stream| {
+        wish(&world, &json!({"tools": tools, "tool_choice": {"type": "any"}, "stream": stream})).await
+    };
+    let message = ask(false).await.json();
+    let block = &message["content"][0];
+    assert_eq!((&block["name"], &block["input"]), (&json!("say"), &json!({"text": "hi there"}))); // GW2
+    assert_eq!(message["stop_reason"], "tool_use");
+    let piece = |event: &Value| event["delta"]["partial_json"].as_str().map(String::from);
+    let pieces: String = events(&ask(true).await).iter().filter_map(piece).collect();
+    assert_eq!(pieces, r#"{"text":"hi there"}"#);
 }
 
 #[tokio::test]
-async fn a_chain_fails_over_from_one_dialect_to_the_other() {
-    for caller in [OpenAi, Anthropic] {
-        let world = World::mixed(caller.own(), caller.stranger()).await;
-        assert_eq!(caller.said(&caller.ask(&world, &json!({})).await), "Echo from a: hi there");
+async fn a_chain_fails_over_from_one_dialect_to_the_other_and_says_what_the_answer_lacks() {
+    let table = [
+        (OpenAi, json!({"seed": 1, "logit_bias": {"1": 2}}), "logit_bias, seed"),
+        (Anthropic, json!({"top_k": 1}), "top_k"),
+    ];
+    for (speaks, wishes, lacks) in table {
+        let world = World::asking(speaks, [speaks, other(speaks)]).await;
+        let answer = wish(&world, &wishes).await;
+        assert_eq!(
+            (answer.said().as_str(), answer.header("x-mainstay-lacks")),
+            ("Echo from a: hi there", "")
+        );
         world.a.set_default_fault(Some(Fault::status(503)));
-        let wish =
-            if caller == OpenAi { json!({"seed": 1, "logit_bias": {"1": 2}}) } else { json!({"top_k": 1}) };
-        let answer = caller.ask(&world, &wish).await;
-        assert_eq!(caller.said(&answer), "Echo from b: hi there", "{answer:?}");
+        let answer = wish(&world, &wishes).await;
+        assert_eq!(answer.said(), "Echo from b: hi there", "{answer:?}");
         assert_eq!((answer.header("x-mainstay-provider"), answer.header("x-mainstay-attempts")), ("b", "2"));
-        let lacks = if caller == OpenAi { "logit_bias, seed" } else { "top_k" };
         assert_eq!(answer.header("x-mainstay-lacks"), lacks);
-        let notice = answer.header("x-mainstay-notice");
-        assert!(notice.ends_with(&format!("provider b answered without: {lacks}")), "{notice}");
-        let answer = caller.stream(&world).await;
-        assert_eq!(caller.streamed(&answer), "Echo from b: hi there", "{answer:?}");
-        assert!(answer.text.ends_with(caller.end()), "{answer:?}");
+        assert_eq!(answer.header("x-mainstay-notice"), format!("provider b answered without: {lacks}"));
+        let answer = world.ask_streaming(PROMPT).await;
+        assert_eq!(answer.streamed(), "Echo from b: hi there", "{answer:?}");
+        assert!(ends_as_its_dialect_does(speaks, &answer), "{answer:?}");
     }
 }
 
 #[tokio::test]
 async fn the_notice_tells_what_an_answer_lacks_beside_what_is_out() {
-    let world = World::mixed("openai", "anthropic").await;
+    let world = World::asking(OpenAi, [OpenAi, Anthropic]).await;
     world.break_a(Fault::status(503)).await;
-    world.until_mode(mainstay::Mode::Degraded).await;
-    let answer = OpenAi.ask(&world, &json!({"seed": 1})).await;
+    world.until_mode(Mode::Degraded).await;
+    let answer = wish(&world, &json!({"seed": 1, "stream": true})).await;
     let notice = answer.header("x-mainstay-notice");
-    assert!(notice.starts_with("DEGRADED: provider a, model model-a, is out: "), "{notice}");
+    assert!(notice.starts_with("DEGRADED: provider a"), "{notice}");
     assert!(notice.ends_with("; provider b answered without: seed"), "{notice}");
 }
 
@@ -170,43 +139,44 @@ async fn what_cannot_be_translated_goes_to_the_next_provider_or_is_refused_with_
         (OpenAi, json!({"n": 2}), "`n`"),
         (Anthropic, json!({"tools": [{"type": "computer_20250124", "name": "computer"}]}), "`tools[0]`"),
     ];
-    for (caller, wish, place) in table {
-        let world = World::mixed(caller.stranger(), caller.own()).await;
-        let answer = caller.ask(&world, &wish).await;
+    for (speaks, wishes, place) in table {
+        let world = World::asking(speaks, [other(speaks), speaks]).await;
+        let answer = wish(&world, &wishes).await;
         assert_eq!((answer.status, answer.header("x-mainstay-provider")), (200, "b"), "{answer:?}");
         assert_eq!((world.a.requests(), world.circuit("a")), (0, "closed"));
 
-        let world = World::mixed(caller.stranger(), caller.stranger()).await;
-        let answer = caller.ask(&world, &wish).await;
+        let world = abroad(speaks).await;
+        let answer = wish(&world, &wishes).await;
         assert_eq!((answer.status, world.a.requests() + world.b.requests()), (400, 0), "{answer:?}");
         assert!(answer.json()["error"]["message"].as_str().unwrap().contains(place), "{answer:?}");
     }
 }
 
 #[tokio::test]
-async fn a_provider_s_error_is_told_in_its_caller_s_words() {
-    for caller in [OpenAi, Anthropic] {
-        let world = World::mixed(caller.stranger(), caller.stranger()).await;
-        world.a.set_default_fault("status=413".parse().ok());
-        world.b.set_default_fault("status=413".parse().ok());
-        let answer = caller.ask(&world, &json!({})).await;
+async fn an_error_is_told_in_its_caller_s_words_with_the_provider_s_status() {
+    for speaks in [OpenAi, Anthropic] {
+        let world = abroad(speaks).await;
+        for provider in [&world.a, &world.b] {
+            provider.set_default_fault(Some(Fault::status(413)));
+        }
+        let answer = world.ask(PROMPT).await;
         assert_eq!(answer.status, 413, "{answer:?}");
-        assert_eq!(answer.json()["type"] == "error", caller == Anthropic, "{answer:?}"); // GW4
+        assert_eq!(answer.json()["type"] == "error", speaks == Anthropic, "{answer:?}"); // GW4
         assert!(answer.json()["error"]["message"].is_string());
     }
 }
 
 #[tokio::test]
 async fn broken_before_the_first_content_only_the_next_provider_is_seen() {
-    for caller in [OpenAi, Anthropic] {
-        for events in 0..=caller.prelude() {
-            for fault in [Fault::CutAfter(events), Fault::ResetAfter(events), Fault::ErrorAfter(events)] {
-                let world = World::mixed(caller.stranger(), caller.own()).await;
+    for speaks in [OpenAi, Anthropic] {
+        for cut in 0..=other(speaks).before() {
+            for fault in [Fault::CutAfter(cut), Fault::ResetAfter(cut), Fault::ErrorAfter(cut)] {
+                let world = World::asking(speaks, [other(speaks), speaks]).await;
                 world.a.set_default_fault(Some(fault.clone()));
-                let answer = caller.stream(&world).await;
-                assert_eq!(caller.streamed(&answer), "Echo from b: hi there", "{caller:?}: {fault}"); // RS5
-                assert!(!answer.text.contains("from a"), "{caller:?}: {fault}: {answer:?}");
-                assert!(answer.text.ends_with(caller.end()), "{answer:?}");
+                let answer = world.ask_streaming(PROMPT).await;
+                assert_eq!(answer.streamed(), "Echo from b: hi there", "{speaks:?}: {fault}"); // RS5
+                assert!(!answer.text.contains("from a"), "{speaks:?}: {fault}: {answer:?}");
+                assert!(ends_as_its_dialect_does(speaks, &answer), "{answer:?}");
             }
         }
     }
@@ -214,26 +184,26 @@ async fn broken_before_the_first_content_only_the_next_provider_is_seen() {
 
 #[tokio::test]
 async fn broken_after_it_a_translated_stream_ends_in_an_error_of_its_caller_s_dialect() {
-    for caller in [OpenAi, Anthropic] {
+    for speaks in [OpenAi, Anthropic] {
         for delivered in 1..=WORDS {
-            let events = caller.prelude() + delivered;
+            let events = other(speaks).before() + delivered;
             for fault in [
                 Fault::CutAfter(events),
                 Fault::ResetAfter(events),
                 Fault::ErrorAfter(events),
                 Fault::HangAfter(events),
             ] {
-                let world = World::mixed(caller.stranger(), caller.own()).await;
+                let world = World::asking(speaks, [other(speaks), speaks]).await;
                 world.a.set_default_fault(Some(fault.clone()));
-                let answer = caller.stream(&world).await;
+                let answer = world.ask_streaming(PROMPT).await;
                 let expected: String = "Echo from a: hi there".split_inclusive(' ').take(delivered).collect();
-                assert_eq!(caller.streamed(&answer), expected, "{caller:?}: {fault}");
-                let last = data(&answer).pop().unwrap();
-                assert_eq!(last["type"] == "error", caller == Anthropic, "{answer:?}"); // RS6
+                assert_eq!(answer.streamed(), expected, "{speaks:?}: {fault}");
+                let last = answer.last_event();
+                assert_eq!(last["type"] == "error", speaks == Anthropic, "{answer:?}"); // RS6
                 assert!(last["error"]["message"].as_str().unwrap().contains("`a` broke off"), "{answer:?}");
-                for sign in ["[DONE]", "message_stop", "\"finish_reason\":\"", "\"stop_reason\":\""] {
-                    assert!(!answer.text.contains(sign), "{caller:?}: {fault}: {answer:?}"); // RS6
-                }
+                let reasons = ["\"finish_reason\":\"", "\"stop_reason\":\""];
+                assert!(!answer.is_signed_off(), "{speaks:?}: {fault}: {answer:?}"); // RS6
+                assert!(reasons.iter().all(|reason| !answer.text.contains(reason)), "{fault}: {answer:?}");
                 assert_eq!(world.b.requests(), 0, "{fault}: what was delivered cannot be taken back");
             }
         }
@@ -242,10 +212,10 @@ async fn broken_after_it_a_translated_stream_ends_in_an_error_of_its_caller_s_di
 
 #[tokio::test]
 async fn a_caller_that_leaves_takes_a_translated_call_along() {
-    for caller in [OpenAi, Anthropic] {
-        let world = World::mixed(caller.stranger(), caller.own()).await;
+    for speaks in [OpenAi, Anthropic] {
+        let world = World::asking(speaks, [other(speaks), speaks]).await;
         world.a.set_default_fault(Some(Fault::Hang));
-        let leaving = tokio::time::timeout(std::time::Duration::from_millis(50), caller.stream(&world));
+        let leaving = tokio::time::timeout(std::time::Duration::from_millis(50), world.ask_streaming(PROMPT));
         assert!(leaving.await.is_err());
         until("the caller is gone upstream", async || world.a.counts().aborted == 1).await; // GW5
         assert_eq!((world.b.requests(), world.circuit("a")), (0, "closed"));

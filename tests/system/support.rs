@@ -73,8 +73,9 @@ pub(crate) fn http() -> reqwest::Client {
 /// Timeouts that make a story short.
 const SHORT: &str = r#"connect = "250ms", first_token = "250ms", idle = "250ms", total = "1s""#;
 
-fn config(a: &str, b: &str, kinds: [&str; 2], timeouts: &str) -> Config {
-    let provider = |name: &str, kind: &str, url: &str| {
+fn config(providers: [Speaks; 2], a: &str, b: &str, timeouts: &str) -> Config {
+    let provider = |name: &str, speaks: Speaks, url: &str| {
+        let kind = speaks.kind();
         format!(
             r#"
             [provider.{name}]
@@ -86,7 +87,7 @@ fn config(a: &str, b: &str, kinds: [&str; 2], timeouts: &str) -> Config {
         )
     };
     let chain = "[chain.chat]\ntargets = [\"a/model-a\", \"b/model-b\"]\nretries = 0\n";
-    let text = provider("a", kinds[0], a) + &provider("b", kinds[1], b) + chain;
+    let text = provider("a", providers[0], a) + &provider("b", providers[1], b) + chain;
     Config::from_toml(&text, "test.toml", &|_| None).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -103,20 +104,20 @@ impl World {
         Self::with(speaks, GatewayLimits::default(), SHORT).await
     }
 
+    /// Asks in one dialect, of providers that speak these.
+    pub(crate) async fn asking(speaks: Speaks, providers: [Speaks; 2]) -> Self {
+        Self::build(speaks, providers, GatewayLimits::default(), SHORT).await
+    }
+
     pub(crate) async fn with(speaks: Speaks, limits: GatewayLimits, timeouts: &str) -> Self {
-        Self::build(speaks, limits, timeouts, [speaks.kind(); 2]).await
+        Self::build(speaks, [speaks; 2], limits, timeouts).await
     }
 
-    /// `a` and `b` speak these dialects, and clients are as by default.
-    pub(crate) async fn mixed(a: &str, b: &str) -> Self {
-        Self::build(Speaks::OpenAi, GatewayLimits::default(), SHORT, [a, b]).await
-    }
-
-    async fn build(speaks: Speaks, limits: GatewayLimits, timeouts: &str, kinds: [&str; 2]) -> Self {
+    async fn build(speaks: Speaks, providers: [Speaks; 2], limits: GatewayLimits, timeouts: &str) -> Self {
         let (a, b) = (scripted("a").await, scripted("b").await);
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", socket.local_addr().unwrap());
-        let config = config(&a.base_url(), &b.base_url(), kinds, timeouts);
+        let config = config(providers, &a.base_url(), &b.base_url(), timeouts);
         let builder = Runtime::builder().config(config).gateway(socket, limits, None);
         let runtime = builder.start().await.unwrap();
         Self { speaks, a, b, runtime, url, http: http() }
