@@ -9,6 +9,9 @@ mod body;
 mod dialect;
 mod errors;
 mod events;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod openai;
 mod redact;
 mod refusal;

@@ -9,5 +9,8 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, fuzzing))]
+pub(super) use messages::Messages;
+
 pub use client::{Anthropic, TRAVELLING};
 pub(super) use request::MESSAGES;
