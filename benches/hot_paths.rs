@@ -17,7 +17,7 @@ use mainstay::{
         backoff::{Backoff, Jitter},
         call::{FullReply, ProviderReply},
         clock::SystemClock,
-        provider::policy::BreakerPolicy,
+        provider::{desk::Ask, policy::BreakerPolicy},
         system::{Supervised, SystemBuilder},
     },
     completion,
@@ -49,8 +49,10 @@ fn system(answers: bool) -> (Runtime, Supervised) {
         max: Duration::from_secs(3600),
         jitter: Jitter::Spread(0.0),
     };
-    let policy =
-        ProviderPolicy { breaker: Some(BreakerPolicy { failures: 1, open }), ..ProviderPolicy::default() };
+    let policy = ProviderPolicy {
+        breaker: Some(BreakerPolicy { failures: 1, open, ..BreakerPolicy::default() }),
+        ..ProviderPolicy::default()
+    };
     let started = tokio.block_on(async {
         let mut system = SystemBuilder::new(Arc::new(SystemClock), 1, 1);
         system.provider("one", Arc::new(Instantly(answers)), policy).unwrap();
@@ -101,9 +103,8 @@ mod refusal_by_an_open_circuit {
     #[divan::bench]
     fn mainstay(bencher: Bencher<'_, '_>) {
         let (_tokio, started) = system(false);
-        let desk = started.system().provider("one").unwrap().clone();
-        let now = Instant::now();
-        bencher.bench_local(|| black_box(&desk).admit(now).is_err());
+        let target = started.system().chain("chat").unwrap().targets()[0].clone();
+        bencher.bench_local(|| black_box(&target).admit(Ask::default()).is_err());
     }
 }
 
@@ -114,9 +115,8 @@ mod admission_and_outcome {
     #[divan::bench]
     fn mainstay(bencher: Bencher<'_, '_>) {
         let (_tokio, started) = system(true);
-        let desk = started.system().provider("one").unwrap().clone();
-        let now = Instant::now();
-        bencher.bench_local(|| black_box(&desk).admit(now).is_ok());
+        let target = started.system().chain("chat").unwrap().targets()[0].clone();
+        bencher.bench_local(|| black_box(&target).admit(Ask::default()).is_ok());
     }
 
     #[divan::bench]

@@ -17,6 +17,7 @@
 //! index: up, life 2, last failed: the index is corrupt
 //! runner: up, life 2, last stopped
 //! a crawler is added: 3 of 3 are active
+//! the crawler closes its connections
 //! and taken out again: 2 of 2 are active
 //! shut down in order: true
 //! ```
@@ -95,7 +96,7 @@ impl Behavior for Runner {
     }
 }
 
-/// Has nothing to do but to be there.
+/// Has nothing to do but to be there, and to leave in order.
 struct Crawler;
 
 impl Behavior for Crawler {
@@ -103,6 +104,10 @@ impl Behavior for Crawler {
 
     async fn handle(&mut self, (): (), _: &Cx<()>) -> Result<(), Failure> {
         Ok(())
+    }
+
+    async fn stopped(&mut self, _: &Cx<()>) {
+        println!("the crawler closes its connections");
     }
 }
 

@@ -35,7 +35,7 @@ use mainstay::{
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The jobs that wait. Of jobs that crash every dispatcher nothing is kept.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Jobs(Vec<&'static str>);
 
 impl Legacy for Jobs {
@@ -45,8 +45,7 @@ impl Legacy for Jobs {
 }
 
 struct Dispatcher {
-    jobs: Jobs,
-    vault: Vault<Jobs>,
+    jobs: Vault<Jobs>,
 }
 
 enum Order {
@@ -59,11 +58,8 @@ impl Behavior for Dispatcher {
 
     async fn handle(&mut self, order: Order, _: &Cx<Order>) -> Result<(), Failure> {
         match order {
-            Order::Push(job) => {
-                self.jobs.0.push(job);
-                self.vault.leave(self.jobs.clone());
-            }
-            Order::Left(reply) => reply.send(self.jobs.0.len()),
+            Order::Push(job) => self.jobs.with(|jobs| jobs.0.push(job)),
+            Order::Left(reply) => reply.send(self.jobs.with(|jobs| jobs.0.len())),
         }
         Ok(())
     }
@@ -83,10 +79,10 @@ impl Behavior for Worker {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The crashes are rehearsed; what they say stands in the tree.
     std::panic::set_hook(Box::new(|_| {}));
-    let vault = Vault::new(Jobs::default());
-    let (dispatcher, orders) = ChildSpec::new("root/queue/dispatcher", move |_| Dispatcher {
-        jobs: vault.open(SystemClock.now()).0,
-        vault: vault.clone(),
+    let jobs = Vault::new(Jobs::default());
+    let (dispatcher, orders) = ChildSpec::new("root/queue/dispatcher", move |_| {
+        jobs.open(SystemClock.now());
+        Dispatcher { jobs: jobs.clone() }
     });
     let (first, _) = ChildSpec::new("root/queue/first", |_| Worker);
     let (last, last_at) = ChildSpec::new("root/queue/last", |_| Worker);

@@ -98,7 +98,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let alpha = Service::default();
     let open =
         Backoff { min: Duration::from_millis(500), max: Duration::from_secs(1), jitter: Jitter::Spread(0.2) };
-    let policy = ProviderPolicy { breaker: Some(BreakerPolicy { failures: 5, open }), ..Default::default() };
+    let breaker = BreakerPolicy { open, ramp: Duration::ZERO, ..BreakerPolicy::default() };
+    let policy = ProviderPolicy { breaker: Some(breaker), ..Default::default() };
     let runtime = Runtime::builder()
         .provider_with("alpha", alpha.clone(), policy)
         .chain_with("chat", ["alpha"], ChainPolicy { retries: 0, ..ChainPolicy::default() })

@@ -11,20 +11,25 @@ use std::{
 };
 
 use mainstay_actors::{
-    chain::{Chain, policy::ChainPolicy},
+    call::Api,
+    chain::{Chain, Lane, policy::ChainPolicy},
     clock::SystemClock,
     event::EventLog,
     mode::ModeHandle,
     ports::{Clock, Provider, StateStore, StoreError},
     provider::policy::ProviderPolicy,
     supervision::{BadSpec, ChildSpec, Children, RestartPolicy, Supervisor, tree::TreeSnapshot},
-    system::{ShutdownReport, StartError, Supervised, System, SystemBuilder},
+    system::{Aim, ShutdownReport, StartError, Supervised, System, SystemBuilder},
 };
 
 use crate::{
     config::{ChainConfig, Config, ConfigError, ProviderConfig, ProviderKind, TargetConfig},
     providers::{
+        BadProvider,
+        anthropic::Anthropic,
+        bilingual::Bilingual,
         http_client,
+        interpreter::Interpreter,
         openai::OpenAi,
         scripted::{Script, Scripted},
     },
@@ -200,6 +205,17 @@ impl Builder {
         self
     }
 
+    /// Adds targets to the last chain that are asked only when the prompt is too long for those before, or when a
+    /// content policy refused it, as `lane` says. Without them such a call ends with that error.
+    #[must_use]
+    pub fn fallback<'a>(mut self, lane: Lane, targets: impl IntoIterator<Item = &'a str>) -> Self {
+        let targets = targets.into_iter().map(|text| TargetConfig { lane, ..TargetConfig::parse(text) });
+        if let Some(chain) = self.chains.last_mut() {
+            chain.targets.extend(targets);
+        }
+        self
+    }
+
     /// Puts actors of your own under a supervisor `root/NAME`, so that they are started after the providers,
     /// restarted as `policy` says, seen in the tree, and stopped in order. Give each the path
     /// `root/NAME/ITS-NAME`; [`Runtime::children`] adds and ends them while the runtime runs.
@@ -272,7 +288,11 @@ impl Builder {
             system.provider(&name, provider, policy)?;
         }
         for ChainConfig { name, targets, policy } in config.chains.into_iter().chain(chains) {
-            let targets = targets.iter().map(|target| (&*target.provider, &*target.model));
+            let targets = targets.iter().map(|TargetConfig { provider, model, lane, .. }| Aim {
+                provider,
+                model,
+                lane: *lane,
+            });
             system.chain(&name, targets, policy)?;
         }
         let mut children = BTreeMap::new();
@@ -315,8 +335,17 @@ async fn adapter(
     scripted: &mut Vec<Scripted>,
 ) -> Result<Arc<dyn Provider>, Error> {
     let problem = |problem: String| Error::Provider { name: provider.name.clone(), problem };
-    let (base_url, key) = match &provider.kind {
-        ProviderKind::OpenAi { base_url, key } => (base_url.clone(), key.clone()),
+    let bad = |bad: BadProvider| problem(bad.to_string());
+    let connect = provider.policy.timeouts.map(|timeouts| timeouts.connect);
+    let http = http_client(connect).map_err(bad)?;
+    Ok(match &provider.kind {
+        ProviderKind::OpenAi { base_url, key } => {
+            Arc::new(Interpreter::new(OpenAi::new(http, base_url, key.clone()).map_err(bad)?, Api::Chat))
+        }
+        ProviderKind::Anthropic { base_url, key } => {
+            let anthropic = Anthropic::new(http, base_url, key.clone()).map_err(bad)?;
+            Arc::new(Interpreter::new(anthropic, Api::Messages))
+        }
         ProviderKind::Scripted { fail_first, of_every } => {
             let (name, fail_first, of_every) = (provider.name.clone(), *fail_first, *of_every);
             let script = Script { name, fail_first, of_every, ..Script::default() };
@@ -324,12 +353,9 @@ async fn adapter(
             let server = server.map_err(|error| problem(format!("its server did not start: {error}")))?;
             let base_url = server.base_url();
             scripted.push(server);
-            (base_url, None)
+            Arc::new(Bilingual::new(http, &base_url, None).map_err(bad)?)
         }
-    };
-    let connect = provider.policy.timeouts.map(|timeouts| timeouts.connect);
-    let http = http_client(connect).map_err(|error| problem(error.to_string()))?;
-    Ok(Arc::new(OpenAi::new(http, &base_url, key).map_err(|error| problem(error.to_string()))?))
+    })
 }
 
 /// Opens the store and counts this life of the process: its number is higher than the one before, as far as the

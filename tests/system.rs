@@ -6,12 +6,16 @@
 mod bad_input;
 #[path = "system/crashes.rs"]
 mod crashes;
+#[path = "system/dialects.rs"]
+mod dialects;
 #[path = "system/examples.rs"]
 mod examples;
 #[path = "system/failover.rs"]
 mod failover;
 #[path = "system/gateway.rs"]
 mod gateway;
+#[path = "system/pass_through.rs"]
+mod pass_through;
 #[path = "system/process.rs"]
 mod process;
 #[path = "system/streams.rs"]

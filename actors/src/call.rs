@@ -46,6 +46,8 @@ pub struct Request {
     pub id: Option<Arc<str>>,
     /// How long the caller waits for the whole call; `None` leaves it to the attempts' own timeouts.
     pub timeout: Option<Duration>,
+    /// How long it waits for an answer to begin: for a stream's first content, or for a whole answer.
+    pub patience: Option<Duration>,
 }
 
 impl Request {
@@ -60,6 +62,7 @@ impl Request {
             headers: Vec::new(),
             id: None,
             timeout: None,
+            patience: None,
         }
     }
 

@@ -49,8 +49,10 @@ pub enum EventKind {
     ActorRestarting {
         /// Its place in the tree.
         actor: Arc<str>,
-        /// Why it ended.
+        /// Why it ended, and who did if it was another one.
         reason: Arc<str>,
+        /// Which restart in a row this is, from 1.
+        attempt: u32,
         /// How long its supervisor waits.
         restart_in_ms: u64,
     },
@@ -63,8 +65,12 @@ pub enum EventKind {
     SupervisorGaveUp {
         /// Its place in the tree.
         actor: Arc<str>,
-        /// Whose crash was one too many, and why it crashed.
+        /// Whose crash was one too many.
+        child: Arc<str>,
+        /// Who that was, and why it crashed.
         reason: Arc<str>,
+        /// How often that child had been restarted.
+        restarts: u64,
     },
     /// An actor crashed again and again with what its lives had left to each other: its next one begins anew.
     VaultReset {
@@ -80,6 +86,9 @@ pub enum EventKind {
     CircuitChanged {
         /// The provider.
         provider: Arc<str>,
+        /// The model; nothing for the circuit of the whole account.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        model: Option<Arc<str>>,
         /// Its state before.
         from: &'static str,
         /// Its state now.
@@ -106,14 +115,17 @@ impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ActorUp { actor, incarnation } => write!(f, "{actor} is up, life {incarnation}"),
-            Self::ActorRestarting { reason, restart_in_ms, .. } => {
-                write!(f, "{reason}; it restarts in {restart_in_ms} ms")
+            Self::ActorRestarting { actor, reason, attempt, restart_in_ms } => {
+                write!(f, "{reason}; {actor} restarts in {restart_in_ms} ms (restart {attempt} in a row)")
             }
             Self::ActorStopped { actor } => write!(f, "{actor} stopped"),
-            Self::SupervisorGaveUp { actor, reason } => write!(f, "{actor} gave up: {reason}"),
+            Self::SupervisorGaveUp { actor, reason, .. } => write!(f, "{actor} gave up: {reason}"),
             Self::VaultReset { actor } => write!(f, "{actor} begins anew, without what it had learnt"),
             Self::RuntimeBlocked { limit_ms } => {
                 write!(f, "nothing ran for {limit_ms} ms: threads are blocked")
+            }
+            Self::CircuitChanged { provider, model: Some(model), from, to, .. } => {
+                write!(f, "circuit of {provider}/{model}: {from} -> {to}")
             }
             Self::CircuitChanged { provider, from, to, .. } => {
                 write!(f, "circuit of {provider}: {from} -> {to}")

@@ -4,23 +4,25 @@
 //! done, and lets the supervisor ask for an orderly end. It decides nothing.
 
 use std::{
-    any::Any,
     future::{Future, ready},
     marker::PhantomData,
-    panic::AssertUnwindSafe,
     sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
 
-use futures_util::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{
-    commons::{Commons, Timer},
-    supervision::child::Pulse,
+use self::exit::contain_now;
+pub(crate) use self::exit::{contain, panic_text};
+pub use self::{
+    cx::Cx,
+    exit::{Exit, Failure},
 };
+use crate::{commons::Commons, supervision::life::Pulse};
+
+mod cx;
+mod exit;
 
 #[cfg(panic = "abort")]
 compile_error!("supervision rests on unwinding: build with panic = \"unwind\"");
@@ -50,6 +52,15 @@ pub trait Behavior: Send + 'static {
     fn shutdown(&mut self, cx: &Cx<Self::Msg>) {
         cx.stop();
     }
+
+    /// Cleans up. It runs once after the last message, when a life ended in order or a handler returned an error:
+    /// the state is sound then. It does not run after a panic, which may have left the state half changed, nor
+    /// after a kill, which ends the task; there only `Drop` runs. It has the time that the child's
+    /// [`Shutdown`](crate::supervision::Shutdown) gives for an end; after that its life is killed.
+    fn stopped(&mut self, cx: &Cx<Self::Msg>) -> impl Future<Output = ()> + Send {
+        let _ = cx;
+        ready(())
+    }
 }
 
 /// Whether a life begins.
@@ -59,43 +70,6 @@ pub enum Start {
     Ready,
     /// It has nothing to do for now: its place is kept, and it runs when it is asked for.
     Skip,
-}
-
-/// Why a life ends early, in one line for people.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Failure(pub String);
-
-/// How a life ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "how", content = "why", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Exit {
-    /// It stopped by itself or was asked to.
-    Normal,
-    /// A handler returned an error.
-    Failed(String),
-    /// A handler panicked.
-    Panicked(String),
-    /// It was killed, or its task was cancelled.
-    Killed,
-    /// A handler ran, or a ping waited, for so many milliseconds, and the life was killed.
-    Hung(u64),
-    /// It did not want to start.
-    Skipped,
-}
-
-impl std::fmt::Display for Exit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Normal => f.write_str("stopped"),
-            Self::Failed(why) => write!(f, "failed: {why}"),
-            Self::Panicked(why) => write!(f, "panicked: {why}"),
-            Self::Killed => f.write_str("killed"),
-            Self::Hung(ms) => write!(f, "hung: no progress for {ms} ms"),
-            Self::Skipped => f.write_str("did not want to start"),
-        }
-    }
 }
 
 /// The only message type that ractor carries for us.
@@ -125,74 +99,21 @@ impl Expiry {
     }
 }
 
-/// An actor's own surroundings during one life.
-pub struct Cx<M: Send + 'static> {
-    myself: ActorRef<Envelope<M>>,
-    incarnation: u64,
-    commons: Commons,
-}
-
-impl<M: Send + 'static> Cx<M> {
-    /// Which life this is, from 1.
-    pub fn incarnation(&self) -> u64 {
-        self.incarnation
-    }
-
-    /// What all actors share.
-    pub fn commons(&self) -> &Commons {
-        &self.commons
-    }
-
-    /// Ends this life after the present message.
-    pub fn stop(&self) {
-        self.myself.stop(None);
-    }
-
-    /// Tells itself `msg` after `delay`, unless the timer is dropped before.
-    pub fn after(&self, delay: Duration, msg: M) -> Timer {
-        let myself = self.mailbox();
-        self.commons.tasks.after(delay, move || myself.tell(msg))
-    }
-
-    /// Runs `work` in a task of its own and tells itself the result, if this life is still the present one
-    /// then.
-    pub fn spawn(&self, work: impl Future<Output = M> + Send + 'static) {
-        let myself = self.mailbox();
-        self.commons.tasks.spawn(async move { myself.tell(work.await) });
-    }
-
-    /// An address for the tasks that this actor starts.
-    fn mailbox(&self) -> Mailbox<M> {
-        Mailbox(self.myself.clone())
-    }
-
-    pub(crate) fn cell(&self) -> ractor::ActorCell {
-        self.myself.get_cell()
-    }
-}
-
-/// Where an actor's own tasks send their results. It belongs to one life and dies with it.
-struct Mailbox<M: Send + 'static>(ActorRef<Envelope<M>>);
-
-impl<M: Send + 'static> Mailbox<M> {
-    /// A result for a life that has ended is nobody's any more.
-    fn tell(&self, msg: M) {
-        let _ = self.0.cast(Envelope::Own(msg));
-    }
-}
-
 /// What a life starts from.
 pub(crate) struct Birth<B> {
     pub(crate) behavior: B,
     pub(crate) incarnation: u64,
     pub(crate) commons: Commons,
+    pub(crate) patience: Option<Duration>,
     pub(crate) exit: Arc<OnceLock<Exit>>,
     pub(crate) pulse: Pulse,
 }
 
 pub(crate) struct Life<B: Behavior> {
-    behavior: B,
+    /// Gone when the life is over.
+    behavior: Option<B>,
     cx: Cx<B::Msg>,
+    patience: Option<Duration>,
     exit: Arc<OnceLock<Exit>>,
     pulse: Pulse,
 }
@@ -220,13 +141,9 @@ impl<B: Behavior> Actor for Shell<B> {
         myself: ActorRef<Self::Msg>,
         birth: Birth<B>,
     ) -> Result<Life<B>, ActorProcessingErr> {
-        let cx = Cx { myself, incarnation: birth.incarnation, commons: birth.commons };
-        let mut life = Life { behavior: birth.behavior, cx, exit: birth.exit, pulse: birth.pulse };
-        let start = contain(life.behavior.started(&life.cx)).await;
-        life.settle(start.and_then(|start| match start {
-            Start::Ready => Ok(()),
-            Start::Skip => Err(Exit::Skipped),
-        }))?;
+        let mut life = Life::new(myself, birth);
+        let started = contain(life.begin()).await;
+        life.settle(started)?;
         Ok(life)
     }
 
@@ -239,7 +156,12 @@ impl<B: Behavior> Actor for Shell<B> {
         life.pulse.beat();
         let done = contain(life.open(envelope)).await;
         life.pulse.beat();
-        life.settle(done)
+        let failed = matches!(done, Err(Exit::Failed(_)));
+        let settled = life.settle(done);
+        if failed {
+            life.wind_up().await;
+        }
+        settled
     }
 
     async fn handle_supervisor_evt(
@@ -254,30 +176,65 @@ impl<B: Behavior> Actor for Shell<B> {
     }
 
     async fn post_stop(&self, _: ActorRef<Self::Msg>, life: &mut Life<B>) -> Result<(), ActorProcessingErr> {
+        life.wind_up().await;
         let _ = life.exit.set(Exit::Normal);
         Ok(())
     }
 }
 
 impl<B: Behavior> Life<B> {
-    async fn open(&mut self, envelope: Envelope<B::Msg>) -> Result<(), Failure> {
+    fn new(myself: ActorRef<Envelope<B::Msg>>, birth: Birth<B>) -> Self {
+        let Birth { behavior, incarnation, commons, patience, exit, pulse } = birth;
+        let cx = Cx::new(myself, incarnation, commons);
+        Self { behavior: Some(behavior), cx, patience, exit, pulse }
+    }
+
+    async fn begin(&mut self) -> Result<(), Exit> {
+        let Some(behavior) = &mut self.behavior else { return Ok(()) };
+        match behavior.started(&self.cx).await? {
+            Start::Ready => Ok(()),
+            Start::Skip => Err(Exit::Skipped),
+        }
+    }
+
+    async fn open(&mut self, envelope: Envelope<B::Msg>) -> Result<(), Exit> {
+        let Some(behavior) = &mut self.behavior else { return Ok(()) };
         match envelope {
-            Envelope::Deliver(_, _, Some(expiry)) if expiry.is_over(self.cx.commons.now()) => {
+            Envelope::Deliver(_, _, Some(expiry)) if expiry.is_over(self.cx.commons().now()) => {
                 metrics::counter!("mainstay_requests_expired_total").increment(1);
-                Ok(())
             }
-            Envelope::Deliver(msg, _lane, _) => self.behavior.handle(msg, &self.cx).await,
-            Envelope::Own(msg) => self.behavior.handle(msg, &self.cx).await,
-            Envelope::Ping => {
-                self.pulse.pong();
-                Ok(())
-            }
-            Envelope::Shutdown => {
-                self.behavior.shutdown(&self.cx);
-                Ok(())
-            }
+            Envelope::Deliver(msg, _lane, _) => behavior.handle(msg, &self.cx).await?,
+            Envelope::Own(msg) => behavior.handle(msg, &self.cx).await?,
+            Envelope::Ping => self.pulse.pong(),
+            Envelope::Shutdown => behavior.shutdown(&self.cx),
             Envelope::Crash => panic!("crash requested"),
         }
+        Ok(())
+    }
+
+    /// The last callback, and the end of the state. The first reason that a life ends for is the one that is told.
+    async fn wind_up(&mut self) {
+        self.pulse.wind_up();
+        let stopped = contain(self.stopped()).await;
+        self.pulse.beat();
+        for done in [stopped, self.discard()] {
+            if let Err(exit) = done {
+                tracing::error!(%exit, "an actor did not end in order");
+                let _ = self.exit.set(exit);
+            }
+        }
+    }
+
+    async fn stopped(&mut self) -> Result<(), Exit> {
+        let Some(behavior) = &mut self.behavior else { return Ok(()) };
+        let limit = self.patience.unwrap_or(Duration::MAX);
+        tokio::time::timeout(limit, behavior.stopped(&self.cx)).await.map_err(|_| Exit::Killed)
+    }
+
+    /// Drops the state.
+    fn discard(&mut self) -> Result<(), Exit> {
+        let behavior = self.behavior.take();
+        contain_now(|| drop(behavior))
     }
 
     fn settle(&self, done: Result<(), Exit>) -> Result<(), ActorProcessingErr> {
@@ -289,16 +246,11 @@ impl<B: Behavior> Life<B> {
     }
 }
 
-/// Runs one callback; a panic becomes a value.
-async fn contain<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Exit> {
-    match AssertUnwindSafe(work).catch_unwind().await {
-        Ok(done) => done.map_err(|failure| Exit::Failed(failure.0)),
-        Err(panic) => Err(Exit::Panicked(panic_text(panic.as_ref()))),
+impl<B: Behavior> Drop for Life<B> {
+    /// After a panic or a kill. Whoever drops this, another actor perhaps, must not suffer from it.
+    fn drop(&mut self) {
+        if let Err(exit) = self.discard() {
+            tracing::error!(%exit, "an actor's state could not be dropped in order");
+        }
     }
-}
-
-/// The text of a panic, where it has one.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }

@@ -14,7 +14,7 @@ use ractor::ActorCell;
 use tokio::sync::watch;
 
 use crate::{
-    chain::{Chain, Target, policy::ChainPolicy},
+    chain::{Chain, Lane, Target, policy::ChainPolicy},
     commons::Commons,
     event::{EventKind, EventLog},
     mode::{
@@ -27,7 +27,7 @@ use crate::{
     shell::Exit,
     supervision::{
         BadSpec, ChildSpec, RestartPolicy, SlotState, Supervisor,
-        child::{Ended, Running},
+        life::{Ended, Running},
         tree::{Node, TreeSnapshot},
     },
 };
@@ -114,17 +114,17 @@ impl SystemBuilder {
         Ok(())
     }
 
-    /// Adds a chain over providers that are already there, each with the model to ask it for.
+    /// Adds a chain over providers that are already there, each with the model to ask it for, and when.
     pub fn chain<'a>(
         &mut self,
         name: &str,
-        targets: impl IntoIterator<Item = (&'a str, &'a str)>,
+        targets: impl IntoIterator<Item = impl Into<Aim<'a>>>,
         policy: ChainPolicy,
     ) -> Result<(), StartError> {
         let bad = |problem| StartError::BadPolicy { place: format!("chain `{name}`"), problem };
         policy.check().map_err(bad)?;
         check_name("chain", name)?;
-        let targets = targets.into_iter().map(|(provider, model)| self.target(name, provider, model));
+        let targets = targets.into_iter().map(|aim| self.target(name, aim.into()));
         let targets = targets.collect::<Result<Vec<_>, _>>()?;
         if targets.is_empty() {
             return Err(StartError::EmptyChain(name.into()));
@@ -136,13 +136,14 @@ impl SystemBuilder {
         }
     }
 
-    fn target(&self, chain: &str, provider: &str, model: &str) -> Result<Target, StartError> {
+    fn target(&self, chain: &str, aim: Aim<'_>) -> Result<Target, StartError> {
+        let Aim { provider, model, lane } = aim;
         let desk = self
             .desks
             .get(provider)
             .cloned()
             .ok_or_else(|| StartError::UnknownProvider { chain: chain.into(), provider: provider.into() })?;
-        Ok(Target { desk, model: model.into() })
+        Ok(Target::new(desk, model).lane(lane))
     }
 
     /// Starts the tree: the mode manager, the providers, then `others`, in this order. All of them are up
@@ -182,6 +183,24 @@ impl SystemBuilder {
         let (root, _) = Supervisor::spec("root", policy, children, system.commons())?;
         let _ = system.0.root.set(root.node.clone());
         Supervised::launch(root, parent, system).await
+    }
+}
+
+/// A target before it is looked up: a provider, a model, and when it is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Aim<'a> {
+    /// The provider's name.
+    pub provider: &'a str,
+    /// The model's name at this provider.
+    pub model: &'a str,
+    /// When it is asked.
+    pub lane: Lane,
+}
+
+impl<'a> From<(&'a str, &'a str)> for Aim<'a> {
+    /// Asked whenever those before it failed.
+    fn from((provider, model): (&'a str, &'a str)) -> Self {
+        Self { provider, model, lane: Lane::Usual }
     }
 }
 

@@ -81,6 +81,7 @@ fn introduce(out: &mut impl Write, args: &MockProviderArgs, server: &Scripted) -
 
 Ask it:
   curl {base_url}/chat/completions -d '{{"model":"m","messages":[{{"role":"user","content":"Hello"}}]}}'
+  curl {base_url}/messages -d '{{"model":"m","max_tokens":9,"messages":[{{"role":"user","content":"Hello"}}]}}'
 Let the next two requests fail, and see what has happened:
   curl -X PUT http://{addr}/control -d '{{"fault":"status=503","next":2}}'
   curl http://{addr}/control"#
@@ -127,7 +128,7 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         let bodies: Vec<_> =
             text.lines().filter_map(|line| line.split_once("-d '")?.1.strip_suffix('\'')).collect();
-        assert_eq!(bodies.len(), 2, "{text}");
+        assert_eq!(bodies.len(), 3, "{text}");
         assert!(bodies.iter().all(|body| serde_json::from_str::<serde_json::Value>(body).is_ok()), "{text}");
         assert!(text.contains(&server.base_url()), "{text}");
     }

@@ -5,26 +5,22 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use mainstay_actors::{
-    backoff::Backoff,
-    chain::policy::ChainPolicy,
-    provider::policy::{BreakerPolicy, ProviderPolicy, Timeouts},
-};
+use mainstay_actors::chain::Lane;
 use secrecy::SecretString;
 use toml::de::DeTable;
 
 use super::{
     ChainConfig, Config, ConfigError, Env, LogConfig, LogFormat, ProviderConfig, ProviderKind, ServerConfig,
-    TargetConfig,
+    TargetConfig, policy,
     section::{Section, Source, did_you_mean},
 };
 use crate::providers::check_address;
 
 pub(super) const OPENAI: &str = "https://api.openai.com/v1";
+const ANTHROPIC: &str = "https://api.anthropic.com/v1";
 
-const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
-const KINDS: [&str; 2] = ["openai", "scripted"];
+const KINDS: [&str; 3] = ["openai", "anthropic", "scripted"];
 
 pub(super) fn config(text: &str, file: &str, env: Env<'_>) -> Result<Config, ConfigError> {
     let mut source = Source::new(file, text);
@@ -122,12 +118,7 @@ fn provider(name: &str, mut section: Section<'_>, env: Env<'_>, source: &mut Sou
         }
     }
     let kind = kind(&mut section, env, source);
-    let policy = ProviderPolicy {
-        timeouts: (!section.is_off("timeouts")).then(|| timeouts(&mut section, source)),
-        breaker: (!section.is_off("breaker")).then(|| breaker(&mut section, source)),
-        max_concurrent: (!section.is_off("max_concurrent"))
-            .then(|| section.number("max_concurrent", 1..=100_000, 20, source) as usize),
-    };
+    let policy = policy::provider(&mut section, source);
     section.finish(source);
     ProviderConfig { name: name.into(), kind, policy }
 }
@@ -139,26 +130,41 @@ fn kind(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Pro
             fail_first: section.number("fail_first", 0..=1_000_000, 0, source) as u32,
             of_every: section.number("of_every", 0..=1_000_000, 0, source) as u32,
         },
-        Some("openai") => openai_kind(section, env, source),
+        Some("openai") => openai(section, env, source),
+        Some("anthropic") => {
+            let (base_url, key) = server_of(ANTHROPIC, section, env, source);
+            ProviderKind::Anthropic { base_url, key }
+        }
         Some(other) => {
             source.wrong(at, format!("`kind` cannot be `{other}`{}", did_you_mean(other, &KINDS)));
-            openai_kind(section, env, source)
+            openai(section, env, source)
         }
         None => {
-            source.wrong(at, "`kind` is missing: \"openai\" or \"scripted\"");
-            openai_kind(section, env, source)
+            source.wrong(at, "`kind` is missing: \"openai\", \"anthropic\" or \"scripted\"");
+            openai(section, env, source)
         }
     }
 }
 
-fn openai_kind(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> ProviderKind {
+fn openai(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> ProviderKind {
+    let (base_url, key) = server_of(OPENAI, section, env, source);
+    ProviderKind::OpenAi { base_url, key }
+}
+
+/// Where a provider is, and the key to it.
+fn server_of(
+    vendor: &str,
+    section: &mut Section<'_>,
+    env: Env<'_>,
+    source: &mut Source<'_>,
+) -> (String, Option<SecretString>) {
     let at = section.place_of("base_url");
-    let base_url = section.text("base_url", source).unwrap_or(OPENAI).to_string();
+    let base_url = section.text("base_url", source).unwrap_or(vendor).to_string();
     let key = key(section, env, source);
     if let Err(problem) = check_address(&base_url, key.is_some()) {
         source.wrong(at, problem.to_string());
     }
-    ProviderKind::OpenAi { base_url, key }
+    (base_url, key)
 }
 
 fn key(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Option<SecretString> {
@@ -178,78 +184,37 @@ fn key(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Opti
     })
 }
 
-fn timeouts(section: &mut Section<'_>, source: &mut Source<'_>) -> Timeouts {
-    let default = Timeouts::default();
-    let Some(mut section) = section.section("timeouts", source) else { return default };
-    let total = section.duration("total", MS..=HOUR, default.total, source);
-    // A shorter total shortens what was not said.
-    let mut within = |key, default: Duration| section.duration(key, MS..=total, default.min(total), source);
-    let timeouts = Timeouts {
-        connect: within("connect", default.connect),
-        first_token: within("first_token", default.first_token),
-        idle: within("idle", default.idle),
-        total,
-    };
-    section.finish(source);
-    timeouts
-}
-
-fn breaker(section: &mut Section<'_>, source: &mut Source<'_>) -> BreakerPolicy {
-    let default = BreakerPolicy::default();
-    let Some(mut section) = section.section("breaker", source) else { return default };
-    let failures = section.number("failures", 1..=1000, default.failures.into(), source) as u32;
-    let open = span(&mut section, ["open_min", "open_max"], 10 * MS..=24 * HOUR, default.open, source);
-    section.finish(source);
-    BreakerPolicy { failures, open }
-}
-
-/// The shortest and the longest delay of a backoff; a setting that was not given follows the other one.
-fn span(
-    section: &mut Section<'_>,
-    [min, max]: [&'static str; 2],
-    range: std::ops::RangeInclusive<Duration>,
-    default: Backoff,
-    source: &mut Source<'_>,
-) -> Backoff {
-    let at = section.place_of(min);
-    let both = section.has(min) && section.has(max);
-    let mut backoff = Backoff {
-        min: section.duration(min, range.clone(), default.min, source),
-        max: section.duration(max, range, default.max, source),
-        ..default
-    };
-    if both && backoff.min > backoff.max {
-        source.wrong(at, format!("`{min}` must not be longer than `{max}`"));
-    }
-    backoff.max = if both || backoff.min == default.min { backoff.max } else { backoff.max.max(backoff.min) };
-    backoff.min = backoff.min.min(backoff.max);
-    backoff
-}
-
 fn chain(name: &str, mut section: Section<'_>, source: &mut Source<'_>) -> ChainConfig {
     check_name(name, section.at, source);
     let at = section.place_of("targets");
-    let targets = section.texts("targets", source);
+    let mut targets = targets("targets", Lane::Usual, &mut section, source);
     if targets.is_empty() {
         source.wrong(at, "`targets` must name at least one \"provider/model\"");
     }
-    let targets = targets.into_iter().map(|(text, at)| target(text, at, source)).collect();
-    let default = ChainPolicy::default();
-    let policy = ChainPolicy {
-        retries: section.number("retries", 0..=10, default.retries.into(), source) as u32,
-        backoff: span(&mut section, ["backoff_min", "backoff_max"], MS..=HOUR, default.backoff, source),
-        max_attempts: section.number("max_attempts", 1..=100, default.max_attempts.into(), source) as u32,
-    };
+    for (key, lane) in [("when_too_long", Lane::LargerContext), ("when_filtered", Lane::Filtered)] {
+        targets.extend(self::targets(key, lane, &mut section, source));
+    }
+    let policy = policy::chain(&mut section, source);
     section.finish(source);
     ChainConfig { name: name.into(), targets, policy }
 }
 
-fn target(text: &str, at: usize, source: &mut Source<'_>) -> TargetConfig {
+fn targets(
+    key: &'static str,
+    lane: Lane,
+    section: &mut Section<'_>,
+    source: &mut Source<'_>,
+) -> Vec<TargetConfig> {
+    let texts = section.texts(key, source);
+    texts.into_iter().map(|(text, at)| target(text, lane, at, source)).collect()
+}
+
+fn target(text: &str, lane: Lane, at: usize, source: &mut Source<'_>) -> TargetConfig {
     let target = TargetConfig::parse(text);
     if target.provider.is_empty() || target.model.is_empty() {
         source.wrong(at, "a target is a \"provider/model\"");
     }
-    TargetConfig { place: Some(source.place(at)), ..target }
+    TargetConfig { lane, place: Some(source.place(at)), ..target }
 }
 
 fn check_name(name: &str, at: usize, source: &mut Source<'_>) {

@@ -5,6 +5,7 @@
 //! column. Keys are never in a file: it names the environment variable that holds one.
 
 mod check;
+mod policy;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,10 @@ use std::{
     time::Duration,
 };
 
-use mainstay_actors::{chain::policy::ChainPolicy, provider::policy::ProviderPolicy};
+use mainstay_actors::{
+    chain::{Lane, policy::ChainPolicy},
+    provider::policy::ProviderPolicy,
+};
 use secrecy::SecretString;
 
 /// Reads an environment variable.
@@ -97,7 +101,14 @@ pub enum ProviderKind {
         /// Sent as a bearer token.
         key: Option<SecretString>,
     },
-    /// A scripted provider in this process.
+    /// Anything that speaks the Anthropic dialect.
+    Anthropic {
+        /// Up to and with `/v1`.
+        base_url: String,
+        /// Sent as `x-api-key`.
+        key: Option<SecretString>,
+    },
+    /// A scripted provider in this process, which speaks both.
     Scripted {
         /// How many requests of each round fail.
         fail_first: u32,
@@ -124,6 +135,8 @@ pub struct TargetConfig {
     pub provider: String,
     /// The model's name at this provider.
     pub model: String,
+    /// When it is asked.
+    pub lane: Lane,
     /// Where it was written, if it was in a file.
     pub place: Option<Place>,
 }
@@ -237,7 +250,7 @@ impl TargetConfig {
     /// `default` model.
     pub fn parse(text: &str) -> Self {
         let (provider, model) = text.split_once('/').unwrap_or((text, "default"));
-        Self { provider: provider.into(), model: model.into(), place: None }
+        Self { provider: provider.into(), model: model.into(), lane: Lane::Usual, place: None }
     }
 }
 

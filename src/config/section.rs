@@ -172,6 +172,32 @@ impl<'a> Section<'a> {
         self.ranged(key, form, range, default, read, |d| units::show_duration(*d), source)
     }
 
+    /// A part of a whole, above 0.
+    pub(super) fn share(&mut self, key: &'static str, default: f64, source: &mut Source<'_>) -> f64 {
+        let read = |value: &DeValue<'_>| match value {
+            DeValue::Float(share) => share.as_str().parse().ok(),
+            DeValue::Integer(whole) => whole.as_str().parse().ok(),
+            _ => None,
+        };
+        self.ranged(
+            key,
+            "a share",
+            f64::MIN_POSITIVE..=1.0,
+            default,
+            read,
+            |share| format!("{share:.0}"),
+            source,
+        )
+    }
+
+    /// Is the member a number?
+    pub(super) fn is_number(&self, key: &str) -> bool {
+        let number = |(name, _, value): &(&str, usize, &Value<'_>)| {
+            *name == key && matches!(value.get_ref(), DeValue::Integer(_))
+        };
+        self.members.iter().any(number)
+    }
+
     pub(super) fn size(
         &mut self,
         key: &'static str,
@@ -187,7 +213,7 @@ impl<'a> Section<'a> {
         self.ranged(key, form, range, default, read, |n| units::show_size(*n), source)
     }
 
-    #[allow(clippy::too_many_arguments)] // Private: each of the three callers above is one line.
+    #[allow(clippy::too_many_arguments)] // Private: each of the callers above is one line.
     fn ranged<T: PartialOrd>(
         &mut self,
         key: &'static str,

@@ -43,13 +43,22 @@ fn the_example_file_is_valid_and_shows_the_real_defaults() {
 
 #[test]
 fn the_example_file_shows_every_setting() {
-    for source in [include_str!("check.rs")] {
-        let calls =
-            ["text(\"", "number(\"", "duration(\"", "size(\"", "parsed(\"", "within(\"", "section(\""];
+    for source in [include_str!("check.rs"), include_str!("policy.rs")] {
+        let calls = [
+            "text(\"",
+            "number(\"",
+            "duration(\"",
+            "size(\"",
+            "parsed(\"",
+            "within(\"",
+            "section(\"",
+            "share(\"",
+            "is_off(\"",
+        ];
         let names = calls.iter().flat_map(|call| source.split(call).skip(1));
         let names: Vec<_> = names.map(|rest| rest.split('"').next().unwrap()).collect();
-        assert!(names.len() > 20, "the settings were not found: {names:?}");
-        let more = ["open_min", "open_max", "backoff_min", "backoff_max"];
+        assert!(names.len() > 12, "the settings were not found: {names:?}");
+        let more = ["open_min", "open_max", "backoff_min", "backoff_max", "when_too_long", "when_filtered"];
         for name in names.into_iter().chain(more) {
             let known = EXAMPLE.contains(&format!("{name} = ")) || EXAMPLE.contains(&format!("[{name}"));
             assert!(known || EXAMPLE.contains(&format!(".{name}]")), "mainstay.toml does not show `{name}`");
@@ -144,6 +153,25 @@ fn a_key_comes_from_the_environment_and_is_never_shown() {
     assert_eq!(told, ["m.toml:3:11: the environment variable `NOT_SET` is not set: put the key there"]);
     let told = problems("[provider.a]\nkind = \"openai\"\napi_key = \"sk-canary\"\n").join("\n");
     assert!(told.contains("m.toml:3:11: ") && told.contains("key_env") && !told.contains("canary"), "{told}");
+}
+
+#[test]
+fn a_server_of_either_dialect_has_its_vendor_s_address_unless_told_otherwise() {
+    let kind = |kind: &str, more: &str| {
+        let text = format!("[provider.a]\nkind = \"{kind}\"\n{more}\n");
+        Config::from_toml(&text, "m.toml", &env).unwrap().providers.remove(0).kind
+    };
+    let openai = "https://api.openai.com/v1";
+    assert!(matches!(kind("openai", ""), ProviderKind::OpenAi { base_url, key: None } if base_url == openai));
+    let anthropic = "https://api.anthropic.com/v1";
+    let keyed = kind("anthropic", "key_env = \"OPENAI_API_KEY\"");
+    assert!(matches!(keyed, ProviderKind::Anthropic { base_url, key: Some(_) } if base_url == anthropic));
+    let own = kind("anthropic", "base_url = \"http://localhost:1/v1\"");
+    assert!(matches!(own, ProviderKind::Anthropic { base_url, .. } if base_url == "http://localhost:1/v1"));
+    let told = problems("[provider.a]\nkind = \"anthropic\"\nbase_url = \"ftp://h\"\n").join("\n");
+    assert!(told.starts_with("m.toml:3:12: base_url must begin with"), "{told}");
+    let told = problems("[provider.a]\nkind = \"antropic\"\n").join("\n");
+    assert!(told.contains("did you mean `anthropic`?"), "{told}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod address;
 pub mod anthropic;
+pub mod bilingual;
 mod body;
 mod dialect;
 mod errors;
@@ -12,6 +13,7 @@ mod events;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod interpreter;
 pub mod openai;
 mod redact;
 mod refusal;
@@ -19,6 +21,7 @@ pub mod scripted;
 pub mod sse;
 #[cfg(test)]
 mod testing;
+pub mod translate;
 mod upstream;
 mod wire;
 

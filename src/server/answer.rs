@@ -1,7 +1,8 @@
-//! What every answer carries, and what an error looks like in the OpenAI dialect.
+//! What every answer carries, errors included.
 //!
 //! The headers say who answered, after how many attempts and in which mode; the notice says in plain words
-//! what is wrong with the system. Bodies of answers are the provider's own and are not touched here.
+//! what is wrong with the system. Bodies of answers are the provider's own and are not touched here; in whose
+//! words an error is told, [`dialect`](super::dialect) knows.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -10,12 +11,15 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use mainstay_actors::{call::Story, error::CallError, error::Interrupted, mode::Mode};
+use mainstay_actors::{call::Story, error::CallError, mode::Mode};
 use serde_json::{Value, json};
 
-use super::Gateway;
+use super::{
+    Gateway,
+    dialect::{Caller, Dialect, Told},
+};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -23,6 +27,7 @@ const PROVIDER: HeaderName = HeaderName::from_static("x-mainstay-provider");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-mainstay-attempts");
 const MODE: HeaderName = HeaderName::from_static("x-mainstay-mode");
 const NOTICE: HeaderName = HeaderName::from_static("x-mainstay-notice");
+const LACKS: HeaderName = HeaderName::from_static("x-mainstay-lacks");
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Clients of the official SDKs ignore or give up on a longer wait: beyond it they are told not to retry by
@@ -30,18 +35,15 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_ID: usize = 128;
 
-/// The id of one request: the caller's own, if it is a sane one.
-#[derive(Clone)]
-pub(super) struct RequestId(pub(super) Arc<str>);
-
 /// Turns away who should not be here, and gives every answer its headers (GW3).
 pub(super) async fn stamp(State(gateway): State<Gateway>, mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers()).unwrap_or_else(|| gateway.0.system.commons().new_id());
+    let caller = Caller { id: id.clone(), dialect: Dialect::of(&request) };
     let checked = check_host(&request);
-    request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(caller.clone());
     let mut response = match checked {
         Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => refusal.to(&caller),
     };
     let headers = response.headers_mut();
     put(headers, X_REQUEST_ID, &id);
@@ -58,8 +60,15 @@ fn stamp_mode(gateway: &Gateway, headers: &mut HeaderMap) {
     if mode.now() != Mode::Normal
         && let Some(notice) = mode.snapshot().notice()
     {
-        put(headers, NOTICE, &notice);
+        notify(headers, &notice);
     }
+}
+
+/// Adds a sentence to what the notice says already.
+fn notify(headers: &mut HeaderMap, sentence: &str) {
+    let before = headers.get(NOTICE).and_then(|notice| notice.to_str().ok());
+    let notice = before.map_or(sentence.into(), |before| format!("{sentence}; {before}"));
+    put(headers, NOTICE, &notice);
 }
 
 fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
@@ -69,6 +78,7 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
+/// The caller's own id, if it is a sane one.
 fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
     let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
     let sane = !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|b| b.is_ascii_graphic());
@@ -107,10 +117,16 @@ fn foreign_site() -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, "foreign_site", message)
 }
 
-/// Says on the response who answered.
+/// Says on the response who answered, and without what.
 pub(super) fn credit(response: &mut Response, story: &Story) {
-    put(response.headers_mut(), PROVIDER, &story.provider);
-    response.headers_mut().insert(ATTEMPTS, HeaderValue::from(story.attempts()));
+    let headers = response.headers_mut();
+    put(headers, PROVIDER, &story.provider);
+    headers.insert(ATTEMPTS, HeaderValue::from(story.attempts()));
+    if !story.lacks.is_empty() {
+        let lacks = story.lacks.join(", ");
+        put(headers, LACKS, &lacks);
+        notify(headers, &format!("provider {} answered without: {lacks}", story.provider));
+    }
 }
 
 /// A request that was refused before any provider was asked.
@@ -125,23 +141,21 @@ impl Refusal {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code: Some(code), message: message.into(), param: None }
     }
-}
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let body = error_body(&self.message, kind_of(self.status), self.param, self.code);
-        json_response(self.status, &body)
+    pub(super) fn to(&self, caller: &Caller) -> Response {
+        let Self { status, code, ref message, param } = *self;
+        json_response(status, &caller.error(Told { status, message, code, param, more: Value::Null }))
     }
 }
 
 /// A call that nobody answered: the provider's own words if exactly one was asked, otherwise every attempt
 /// (PC2).
-pub(super) fn failure(error: &CallError) -> Response {
+pub(super) fn failure(error: &CallError, caller: &Caller) -> Response {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_GATEWAY);
     let own_words = error.upstream.as_ref().and_then(|upstream| upstream.body.clone());
     let mut response = match own_words {
         Some(body) => with_type(status, Body::from(body)),
-        None => json_response(status, &composed(error, status)),
+        None => json_response(status, &composed(error, status, caller)),
     };
     let headers = response.headers_mut();
     headers.insert(ATTEMPTS, HeaderValue::from(error.attempts_made()));
@@ -152,10 +166,10 @@ pub(super) fn failure(error: &CallError) -> Response {
     response
 }
 
-fn composed(error: &CallError, status: StatusCode) -> Value {
-    let mut body = error_body(&error.to_string(), kind_of(status), None, Some(error.kind.code()));
-    body["error"]["attempts"] = json!(error.attempts);
-    body
+fn composed(error: &CallError, status: StatusCode, caller: &Caller) -> Value {
+    let (message, code) = (error.to_string(), Some(error.kind.code()));
+    let more = json!({ "attempts": error.attempts });
+    caller.error(Told { status, message: &message, code, param: None, more })
 }
 
 fn say_when(headers: &mut HeaderMap, wait: Option<Duration>) {
@@ -164,29 +178,6 @@ fn say_when(headers: &mut HeaderMap, wait: Option<Duration>) {
     headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     if wait > LONGEST_WAIT {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-    }
-}
-
-/// The last event of a stream that broke after its first content (RS6).
-pub(super) fn interruption(broken: &Interrupted) -> String {
-    let mut body = error_body(&broken.to_string(), "server_error", None, Some(broken.error.kind.code()));
-    body["error"]["provider"] = json!(broken.provider);
-    body["error"]["delivered_frames"] = json!(broken.delivered);
-    format!("data: {body}\n\n")
-}
-
-fn error_body(message: &str, kind: &str, param: Option<&str>, code: Option<&str>) -> Value {
-    json!({ "error": { "message": message, "type": kind, "param": param, "code": code } })
-}
-
-fn kind_of(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        401 => "authentication_error",
-        403 => "permission_error",
-        429 => "rate_limit_error",
-        400..=499 => "invalid_request_error",
-        503 => "service_unavailable_error",
-        _ => "server_error",
     }
 }
 

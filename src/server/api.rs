@@ -1,61 +1,80 @@
-//! The OpenAI dialect's routes: chat completions and the list of models, which are the chains.
+//! The routes that ask a provider, each in the words of one vendor's API.
 //!
 //! A request is read once, checked, and handed to its chain as it came. Retries and failover are the chain's
-//! work; errors are put into words by [`answer`](super::answer).
+//! work; errors are put into words by [`answer`](super::answer) and [`dialect`](super::dialect).
 
-use std::{convert::Infallible, error::Error, time::Duration};
+use std::{convert::Infallible, error::Error, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
     body::{Body, Bytes, HttpBody},
-    extract::{Path, Request, State, rejection::PathRejection},
-    http::{HeaderValue, Method, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
+    extract::State,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    response::Response,
+    routing::{MethodRouter, post},
 };
 use futures_util::{Stream, StreamExt, stream};
 use http_body_util::LengthLimitError;
 use mainstay_actors::{
-    call::Api,
+    call::{Api, Request},
     chain::{Chain, stream::ReplyStream},
     error::{ErrorKind, Interrupted, ProviderError},
 };
-use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Gateway,
-    answer::{self, Refusal, RequestId},
+    answer::{self, Refusal},
+    dialect::Caller,
+    waiting,
 };
-use crate::providers;
+use crate::providers::{self, anthropic};
 
 /// How long a client may take to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(super) async fn chat(
-    State(gateway): State<Gateway>,
-    Extension(id): Extension<RequestId>,
-    body: Body,
-) -> Response {
-    match understand(&gateway, id, body).await {
-        Ok((chain, request)) if request.stream => streamed(&gateway, &chain, request).await,
-        Ok((chain, request)) => whole(&gateway, &chain, request).await,
-        Err(refusal) => refusal.into_response(),
-    }
+/// The route of one API.
+pub(super) fn route(api: Api) -> MethodRouter<Gateway> {
+    post(
+        async move |State(gateway): State<Gateway>,
+                    caller: Extension<Caller>,
+                    headers: HeaderMap,
+                    body: Body| {
+            let Extension(caller) = caller;
+            match understand(&gateway, api, &headers, body).await {
+                Ok((chain, request)) => {
+                    answered(&gateway, &chain, request.id(caller.id.clone()), caller).await
+                }
+                Err(refusal) => refusal.to(&caller),
+            }
+        },
+    )
 }
 
-type Understood = (std::sync::Arc<Chain>, mainstay_actors::call::Request);
-
-async fn understand(gateway: &Gateway, id: RequestId, body: Body) -> Result<Understood, Refusal> {
+async fn understand(
+    gateway: &Gateway,
+    api: Api,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Arc<Chain>, Request), Refusal> {
     let body = read(body, gateway.0.limits.max_body).await?;
-    let chat = providers::read(Api::Chat, body).map_err(|bad| Refusal {
+    let asked = providers::read(api, body).map_err(|bad| Refusal {
         status: StatusCode::BAD_REQUEST,
         code: bad.code,
         message: bad.message,
         param: bad.param,
     })?;
-    let chain = gateway.0.system.chain(&chat.model).cloned();
-    let chain = chain.ok_or_else(|| unknown_model(gateway, &chat.model))?;
-    Ok((chain, chat.request.id(id.0)))
+    let chain = gateway.0.system.chain(&asked.model).cloned();
+    let chain = chain.ok_or_else(|| unknown_model(gateway, &asked.model))?;
+    Ok((chain, travelling(headers, waiting::within(headers, asked.request))))
+}
+
+/// The headers that belong to the body's meaning go where the body goes, and no others.
+fn travelling(headers: &HeaderMap, request: Request) -> Request {
+    let names: &[&'static str] = if request.api == Api::Messages { &anthropic::TRAVELLING } else { &[] };
+    let named = names.iter().flat_map(|name| headers.get_all(*name).iter().map(move |value| (*name, value)));
+    let readable = named.filter_map(|(name, value)| Some((name, value.to_str().ok()?)));
+    readable.fold(request, |request, (name, value)| request.header(name, value))
 }
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
@@ -82,17 +101,24 @@ fn too_large(limit: usize) -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
 }
 
-fn unknown_model(gateway: &Gateway, model: &str) -> Refusal {
+pub(super) fn unknown_model(gateway: &Gateway, model: &str) -> Refusal {
     let known: Vec<_> = gateway.0.system.chains().map(|chain| chain.name().to_string()).collect();
     let shown: String = model.chars().take(64).collect();
     let message = format!("The model `{shown}` does not exist. Ask for one of: {}.", known.join(", "));
     Refusal { param: Some("model"), ..Refusal::new(StatusCode::NOT_FOUND, "model_not_found", message) }
 }
 
-async fn whole(gateway: &Gateway, chain: &Chain, request: mainstay_actors::call::Request) -> Response {
+async fn answered(gateway: &Gateway, chain: &Chain, request: Request, caller: Caller) -> Response {
+    match request.stream {
+        true => streamed(gateway, chain, request, caller).await,
+        false => whole(gateway, chain, request, &caller).await,
+    }
+}
+
+async fn whole(gateway: &Gateway, chain: &Chain, request: Request, caller: &Caller) -> Response {
     let Some(answer) = gateway.0.cut.run_until_cancelled(chain.call(request)).await else {
         let message = "This gateway is shutting down: send the request to another one, or again in a moment.";
-        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message).into_response();
+        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message).to(caller);
     };
     match answer {
         Ok(reply) => {
@@ -100,21 +126,23 @@ async fn whole(gateway: &Gateway, chain: &Chain, request: mainstay_actors::call:
             answer::credit(&mut response, &reply.story);
             response
         }
-        Err(error) => answer::failure(&error),
+        Err(error) => answer::failure(&error, caller),
     }
 }
 
 /// The headers go out with the first content: until then the provider may still change.
-async fn streamed(gateway: &Gateway, chain: &Chain, request: mainstay_actors::call::Request) -> Response {
+async fn streamed(gateway: &Gateway, chain: &Chain, request: Request, caller: Caller) -> Response {
+    let api = request.api;
     match chain.stream(request).await {
         Ok(reply) => {
             let story = reply.story.clone();
-            let mut response = Response::new(Body::from_stream(relay(reply, gateway.0.cut.clone())));
+            let relay = Relay { reply, cut: gateway.0.cut.clone(), api, caller, sent: 0 };
+            let mut response = Response::new(Body::from_stream(relay.into_stream()));
             answer::credit(&mut response, &story);
             as_events(&mut response);
             response
         }
-        Err(error) => answer::failure(&error),
+        Err(error) => answer::failure(&error, &caller),
     }
 }
 
@@ -126,58 +154,52 @@ pub(super) fn as_events(response: &mut Response) {
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
 }
 
-/// The provider's events as they came; a break becomes a last event that says so, never `[DONE]` (RS6).
-fn relay(
+/// A stream on its way to its caller.
+struct Relay {
     reply: ReplyStream,
     cut: CancellationToken,
-) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
-    stream::unfold(Some((reply, cut)), |open| async move {
-        let (mut reply, cut) = open?;
-        let next = tokio::select! {
-            biased;
-            next = reply.next() => next?,
-            () = cut.cancelled() => Err(shut_down(&reply)),
-        };
-        Some(match next {
-            Ok(frame) => (Ok(frame.bytes), Some((reply, cut))),
-            Err(broken) => (Ok(answer::interruption(&broken).into()), None),
+    api: Api,
+    caller: Caller,
+    sent: u64,
+}
+
+impl Relay {
+    /// The provider's events as they came; a break becomes a last event that says so, and never the sign that
+    /// the answer is complete (RS6).
+    fn into_stream(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
+        stream::unfold(Some(self), |open| async move {
+            let mut relay = open?;
+            let next = tokio::select! {
+                biased;
+                next = relay.reply.next() => next?,
+                () = relay.cut.cancelled() => Err(relay.shut_down()),
+            };
+            Some(match next {
+                Ok(frame) => {
+                    relay.sent += 1;
+                    (Ok(frame.bytes), Some(relay))
+                }
+                Err(broken) => (Ok(relay.caller.interruption(relay.api, &broken, relay.sent).into()), None),
+            })
         })
-    })
-}
+    }
 
-fn shut_down(reply: &ReplyStream) -> Interrupted {
-    let error = ProviderError::new(ErrorKind::Local, "this gateway is shutting down");
-    Interrupted { provider: reply.story.provider.clone(), delivered: reply.delivered(), error }
-}
-
-pub(super) async fn models(State(gateway): State<Gateway>) -> Response {
-    let data: Vec<_> = gateway.0.system.chains().map(|chain| described(&gateway, chain)).collect();
-    answer::json_response(StatusCode::OK, &json!({ "object": "list", "data": data }))
-}
-
-pub(super) async fn model(
-    State(gateway): State<Gateway>,
-    id: Result<Path<String>, PathRejection>,
-) -> Response {
-    // What is not even text is no chain's name either.
-    let id = id.map_or_else(|_| "?".into(), |Path(id)| id);
-    match gateway.0.system.chain(&id) {
-        Some(chain) => answer::json_response(StatusCode::OK, &described(&gateway, chain)),
-        None => unknown_model(&gateway, &id).into_response(),
+    fn shut_down(&self) -> Interrupted {
+        let error = ProviderError::new(ErrorKind::Local, "this gateway is shutting down");
+        Interrupted { provider: self.reply.story.provider.clone(), delivered: self.reply.delivered(), error }
     }
 }
 
-fn described(gateway: &Gateway, chain: &Chain) -> Value {
-    json!({ "id": chain.name(), "object": "model", "created": gateway.0.started_unix, "owned_by": "mainstay" })
-}
-
-pub(super) async fn wrong_method(method: Method, uri: Uri) -> Refusal {
+pub(super) async fn wrong_method(caller: Extension<Caller>, method: Method, uri: Uri) -> Response {
     let message = format!("{method} is not possible on {}: see the `allow` header.", uri.path());
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).to(&caller)
 }
 
-pub(super) async fn unknown_route(request: Request) -> Refusal {
-    let path: String = request.uri().path().chars().take(128).collect();
-    let message = format!("There is nothing at {path}. Chat is at POST /v1/chat/completions.");
-    Refusal::new(StatusCode::NOT_FOUND, "unknown_url", message)
+pub(super) async fn unknown_route(caller: Extension<Caller>, uri: Uri) -> Response {
+    let path: String = uri.path().chars().take(128).collect();
+    let message = format!(
+        "There is nothing at {path}. Ask at POST /v1/chat/completions, /v1/messages, /v1/responses or \
+         /v1/embeddings."
+    );
+    Refusal::new(StatusCode::NOT_FOUND, "unknown_url", message).to(&caller)
 }

@@ -7,24 +7,29 @@
 use std::{convert::Infallible, pin::Pin, time::Duration};
 
 use axum::{
+    Extension,
     body::{Body, Bytes},
     extract::State,
     http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use futures_util::{Stream, StreamExt, stream};
 use mainstay_actors::event::{Event, Heard};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Gateway, answer::Refusal, api, health};
+use super::{Gateway, answer::Refusal, api, dialect::Caller, health};
 
 /// A comment at least this often tells both ends that the other is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-pub(super) async fn follow(State(gateway): State<Gateway>, headers: HeaderMap) -> Response {
+pub(super) async fn follow(
+    State(gateway): State<Gateway>,
+    caller: Extension<Caller>,
+    headers: HeaderMap,
+) -> Response {
     let Ok(place) = gateway.0.readers.clone().try_acquire_owned() else {
         let message = "All places for event readers are taken: try again later, or read /status.json.";
-        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_readers", message).into_response();
+        return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_readers", message).to(&caller);
     };
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let reader = Reader::new(gateway, last, place);

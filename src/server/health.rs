@@ -3,6 +3,7 @@
 //! Everything is read from what the actors publish; no actor is asked.
 
 use axum::{
+    Extension,
     extract::{RawQuery, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -10,7 +11,7 @@ use axum::{
 use mainstay_actors::{chain::Chain, supervision::SlotState};
 use serde_json::{Value, json};
 
-use super::{Gateway, answer};
+use super::{Gateway, answer, dialect::Caller};
 
 /// Does the process still work? If not, it should be restarted.
 pub(super) async fn livez(State(gateway): State<Gateway>, RawQuery(query): RawQuery) -> Response {
@@ -40,10 +41,10 @@ fn checked(checks: Vec<(&str, bool)>, query: Option<String>) -> Response {
 }
 
 /// Prometheus' text format.
-pub(super) async fn metrics(State(gateway): State<Gateway>) -> Response {
+pub(super) async fn metrics(State(gateway): State<Gateway>, caller: Extension<Caller>) -> Response {
     let Some(handle) = &gateway.0.metrics else {
         let message = "No metrics recorder was given to this gateway by its host.";
-        return answer::Refusal::new(StatusCode::NOT_FOUND, "no_recorder", message).into_response();
+        return answer::Refusal::new(StatusCode::NOT_FOUND, "no_recorder", message).to(&caller);
     };
     let mut response = handle.render().into_response();
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -1,27 +1,27 @@
-//! The gateway: the runtime's chains behind an OpenAI-compatible HTTP interface.
+//! The gateway: the runtime's chains behind an HTTP interface that OpenAI's and Anthropic's clients know.
 //!
 //! [`accept`] keeps connections within their limits, [`listener`] is the supervised actor around it, [`api`]
-//! speaks the dialect, [`health`] and [`events`] tell how the system is, and [`answer`] gives every answer its
-//! headers. Who is asked, and how often, is decided by the chains and not here.
+//! takes calls and [`models`] lists whom to ask, [`health`] and [`events`] tell how the system is, [`answer`]
+//! gives every answer its headers and [`dialect`] every error its words; [`waiting`] reads deadlines. Who is
+//! asked, and how often, is decided by the chains and not here.
 
 pub mod accept;
 mod answer;
 mod api;
+mod dialect;
 mod events;
 mod health;
 pub(crate) mod listener;
+mod models;
 mod stall;
+mod waiting;
 
 pub(crate) use listener::LAST_WORDS;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    middleware::from_fn_with_state,
-    routing::{get, post},
-};
-use mainstay_actors::system::System;
+use axum::{Router, middleware::from_fn_with_state, routing::get};
+use mainstay_actors::{call::Api, system::System};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -73,9 +73,12 @@ impl Gateway {
 
     fn router(&self) -> Router {
         Router::new()
-            .route("/v1/chat/completions", post(api::chat))
-            .route("/v1/models", get(api::models))
-            .route("/v1/models/{id}", get(api::model))
+            .route("/v1/chat/completions", api::route(Api::Chat))
+            .route("/v1/messages", api::route(Api::Messages))
+            .route("/v1/responses", api::route(Api::Responses))
+            .route("/v1/embeddings", api::route(Api::Embeddings))
+            .route("/v1/models", get(models::all))
+            .route("/v1/models/{id}", get(models::one))
             .route("/livez", get(health::livez))
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(health::metrics))

@@ -1,26 +1,39 @@
 """Starts what the tests talk to: the release binary as a mock provider and as a gateway, on free ports."""
 
+import json
 import os
 import pathlib
 import re
 import signal
 import subprocess
+import time
+import urllib.request
 
+import anthropic
 import openai
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 BINARY = os.environ.get("MAINSTAY_BINARY", ROOT / "target" / "release" / "mainstay")
 
-# One chain for each way an answer can be: the fault is chosen by the model's name at the mock provider.
-MODELS = {
+# One chain for each way an answer can be: the fault is chosen by the model's name at the mock provider, which is asked
+# in the OpenAI dialect for the first ones and in the Anthropic dialect for the others.
+OPENAI = {
     "chat": "echo",
     "bad-request": "fault:status=400",
     "bad-key": "fault:status=401",
     "rate-limited": "fault:status=429; retry-after=1",
     "broken": "fault:status=500",
     "cut": "fault:cut-after=3",
+    "response-cut": "fault:cut-after=6",
 }
+STATUSES = [400, 401, 403, 404, 413, 429, 500, 529]
+ANTHROPIC = {
+    "claude": "echo",
+    "claude-cut": "fault:cut-after=5",
+    "claude-error": "fault:error-after=5",
+    "claude-slow": "fault:hang",
+} | {f"claude-{status}": f"fault:status={status}" for status in STATUSES}
 
 
 def start(*args, cwd):
@@ -39,18 +52,48 @@ def stop(process):
 
 
 @pytest.fixture(scope="session")
-def gateway(tmp_path_factory):
+def upstream(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mock")
+    mock, address = start("mock-provider", "--listen", "127.0.0.1:0", "--word-delay-ms", "1", cwd=folder)
+    yield address
+    stop(mock)
+
+
+@pytest.fixture
+def upstream_counts(upstream):
+    """Reads what the mock provider has counted, waiting up to 10 s until it is as it should be."""
+
+    def counts(until=lambda _: True):
+        for _ in range(200):
+            with urllib.request.urlopen(f"{upstream}/control") as answer:
+                found = json.load(answer)["counts"]
+            if until(found):
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"never: {found}")
+
+    return counts
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory, upstream):
     folder = tmp_path_factory.mktemp("mainstay")
-    mock, upstream = start("mock-provider", "--listen", "127.0.0.1:0", "--word-delay-ms", "1", cwd=folder)
-    chains = "".join(f'[chain.{name}]\ntargets = ["mock/{model}"]\nretries = 0\n' for name, model in MODELS.items())
-    provider = f'[provider.mock]\nkind = "openai"\nbase_url = "{upstream}/v1"\nbreaker = {{ failures = 1000 }}\n'
-    (folder / "mainstay.toml").write_text(provider + chains)
+    config = ""
+    for kind, models in {"openai": OPENAI, "anthropic": ANTHROPIC}.items():
+        config += f'[provider.{kind}]\nkind = "{kind}"\nbase_url = "{upstream}/v1"\nbreaker = {{ failures = 1000 }}\n'
+        for name, model in models.items():
+            config += f'[chain.{name}]\ntargets = ["{kind}/{model}"]\nretries = 0\n'
+    (folder / "mainstay.toml").write_text(config)
     process, address = start("--listen", "127.0.0.1:0", "--config", "mainstay.toml", cwd=folder)
     yield address
     stop(process)
-    stop(mock)
 
 
 @pytest.fixture(scope="session")
 def client(gateway):
     return openai.OpenAI(base_url=f"{gateway}/v1", api_key="unused", max_retries=0)
+
+
+@pytest.fixture(scope="session")
+def claude(gateway):
+    return anthropic.Anthropic(base_url=gateway, api_key="unused", max_retries=0)

@@ -15,7 +15,7 @@ use mainstay::{
     actors::{
         call::{FullReply, ProviderReply},
         shell::{Behavior, Cx, Failure},
-        supervision::{ChildSpec, RestartPolicy, SlotState},
+        supervision::{ChildSpec, RestartPolicy, Shutdown, SlotState},
     },
     completion,
     providers::scripted::Fault,
@@ -82,7 +82,8 @@ async fn a_panic_in_a_providers_code_is_an_attempt_that_failed() {
     a.panics.store(true, Ordering::Relaxed);
     let desk = runtime.system().provider("a").unwrap().clone();
     until("the panics open the circuit", async || !desk.is_usable()).await;
-    assert!(desk.reason().contains("panicked") && !desk.reason().contains("canary"));
+    let reason = desk.status(runtime.system().commons().now()).reason;
+    assert!(reason.contains("panicked") && !reason.contains("canary"));
     let (failed, calls) = under_load.await;
     assert_eq!(failed, 0, "of {calls} calls");
     let life = runtime.tree().find("root/providers/a").unwrap().incarnation;
@@ -224,5 +225,36 @@ async fn an_actor_that_blocks_its_thread_is_abandoned_and_replaced() {
     assert_eq!(exit, None, "the old life has not ended: its thread is still blocked");
     drop(release);
     until("its lane comes home in the end", async || actor.waiting() == 0).await;
+    assert!(runtime.shutdown(Duration::from_secs(5)).await.is_clean());
+}
+
+/// Ends when it is told anything, and blocks its thread while it cleans up.
+struct Clinging(Arc<Mutex<mpsc::Receiver<()>>>);
+
+impl Behavior for Clinging {
+    type Msg = ();
+
+    async fn handle(&mut self, (): (), cx: &Cx<()>) -> Result<(), Failure> {
+        cx.stop();
+        Ok(())
+    }
+
+    async fn stopped(&mut self, _: &Cx<()>) {
+        let _ = self.0.lock().unwrap().recv();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn an_actor_that_blocks_its_thread_while_it_cleans_up_is_abandoned_and_replaced() {
+    let (release, held) = mpsc::channel();
+    let held = Arc::new(Mutex::new(held));
+    let (spec, actor) = ChildSpec::new("root/own/clinging", move |_| Clinging(held.clone()));
+    let limit = Duration::from_millis(200);
+    let spec = spec.shutdown(Shutdown::Within(limit)).hang_after(Duration::from_secs(3600));
+    let own = Runtime::builder().supervise("own", RestartPolicy::default(), vec![spec]);
+    let runtime = own.start().await.unwrap();
+    actor.tell(()).unwrap();
+    until("it is replaced", async || life(&runtime, "root/own/clinging") == 2).await; // B9
+    drop(release);
     assert!(runtime.shutdown(Duration::from_secs(5)).await.is_clean());
 }

@@ -7,7 +7,7 @@ use mainstay::{providers::scripted::Fault, server::GatewayLimits};
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{World, answered, until};
+use crate::support::{Speaks, World, answered, until};
 
 #[tokio::test]
 async fn every_answer_says_who_gave_it_and_how_the_system_is() {
@@ -100,6 +100,9 @@ async fn a_wait_is_told_so_that_sdks_come_back_in_time() {
     let answer = world.ask("hi").await;
     assert_eq!((answer.status, answer.header("retry-after")), (429, "7"));
     assert_eq!(answer.header("x-should-retry"), "");
+    let again = world.ask("hi").await;
+    assert_eq!((again.status, again.header("x-mainstay-attempts")), (429, "0"), "left alone: {again:?}"); // PC12
+    let world = World::new().await;
     let long = "status=429; retry-after=3600".parse::<Fault>().unwrap();
     world.a.set_default_fault(Some(long.clone()));
     world.b.set_default_fault(Some(long));
@@ -110,7 +113,7 @@ async fn a_wait_is_told_so_that_sdks_come_back_in_time() {
 #[tokio::test]
 async fn a_shutdown_lets_running_requests_finish_and_ends_a_stream_that_does_not() {
     let limits = GatewayLimits { drain: Duration::from_millis(600), ..GatewayLimits::default() };
-    let world = World::with(limits, r#"total = "1h""#).await;
+    let world = World::with(Speaks::OpenAi, limits, r#"total = "1h""#).await;
     let ask = |stream: bool| {
         let request = world.request(Method::POST, "/v1/chat/completions");
         let messages = r#"[{"role":"user","content":"hi"}]"#;

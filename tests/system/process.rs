@@ -116,6 +116,9 @@ async fn without_key_or_config_it_answers_through_the_flaky_provider() {
         by.push(answer.header("x-mainstay-provider").to_string());
     }
     assert!(by.contains(&"steady".to_string()), "{by:?}");
+    let body = r#"{"model":"chat","max_tokens":9,"messages":[{"role":"user","content":"hello"}]}"#;
+    let message = answered(http().post(format!("{}/v1/messages", process.url)).body(body)).await;
+    assert!(message.said().ends_with(": hello"), "in the other dialect too: {message:?}");
     let metrics = answered(http().get(format!("{}/metrics", process.url))).await.text;
     for name in ["mainstay_calls_total{", "mainstay_attempts_total{", "mainstay_attempt_seconds_bucket{"] {
         assert!(metrics.contains(name), "no {name} in:\n{metrics}");

@@ -2,7 +2,7 @@
 
 use mainstay::providers::scripted::Fault;
 
-use crate::support::World;
+use crate::support::{Speaks, World};
 
 /// The scripted answer has the role, then five words: "Echo", "from", "a:", "hi", "there".
 const PROMPT: &str = "hi there";
@@ -30,8 +30,14 @@ async fn a_stream_arrives_word_by_word_and_byte_for_byte() {
 
 #[tokio::test]
 async fn broken_before_the_first_content_only_the_next_provider_is_seen() {
-    let world = World::new().await;
-    for cut in 0..=1 {
+    for speaks in [Speaks::OpenAi, Speaks::Anthropic] {
+        broken_before(speaks).await;
+    }
+}
+
+async fn broken_before(speaks: Speaks) {
+    let world = World::speaking(speaks).await;
+    for cut in 0..=speaks.before() {
         for fault in [Fault::CutAfter(cut), Fault::ResetAfter(cut), Fault::ErrorAfter(cut)] {
             world.a.set_default_fault(Some(fault.clone()));
             let answer = world.ask_streaming(PROMPT).await;
@@ -49,22 +55,30 @@ async fn broken_before_the_first_content_only_the_next_provider_is_seen() {
 
 #[tokio::test]
 async fn broken_after_it_the_stream_ends_in_an_explicit_error_and_never_in_done() {
+    for speaks in [Speaks::OpenAi, Speaks::Anthropic] {
+        broken_after(speaks).await;
+    }
+}
+
+async fn broken_after(speaks: Speaks) {
     for delivered in 1..=WORDS {
+        let events = speaks.before() + delivered;
         for fault in [
-            Fault::CutAfter(1 + delivered),
-            Fault::ResetAfter(1 + delivered),
-            Fault::ErrorAfter(1 + delivered),
-            Fault::HangAfter(1 + delivered),
+            Fault::CutAfter(events),
+            Fault::ResetAfter(events),
+            Fault::ErrorAfter(events),
+            Fault::HangAfter(events),
         ] {
-            let world = World::new().await;
+            let world = World::speaking(speaks).await;
             world.a.set_default_fault(Some(fault.clone()));
             let answer = world.ask_streaming(PROMPT).await;
             let expected: String = "Echo from a: hi there".split_inclusive(' ').take(delivered).collect();
             assert_eq!(answer.streamed(), expected, "{fault}");
-            let last: serde_json::Value = serde_json::from_str(answer.events().last().unwrap()).unwrap();
-            assert_eq!(last["error"]["delivered_frames"], delivered, "{fault}: {answer:?}"); // RS6
-            assert_eq!(last["error"]["provider"], "a", "{fault}");
-            assert!(!answer.text.contains("[DONE]"), "{fault}: {answer:?}");
+            let last = &answer.last_event()["error"];
+            let told = if speaks == Speaks::Anthropic { &last["details"] } else { last };
+            assert_eq!(told["delivered_frames"], delivered, "{fault}: {answer:?}"); // RS6
+            assert_eq!(told["provider"], "a", "{fault}");
+            assert!(!answer.is_signed_off(), "{fault}: {answer:?}");
             assert_eq!(world.b.requests(), 0, "{fault}: what was delivered cannot be taken back");
         }
     }
@@ -72,10 +86,13 @@ async fn broken_after_it_the_stream_ends_in_an_explicit_error_and_never_in_done(
 
 #[tokio::test]
 async fn an_answer_without_its_done_is_not_passed_off_as_complete() {
-    let world = World::new().await;
-    world.a.set_default_fault(Some(Fault::NoDone));
-    let answer = world.ask_streaming(PROMPT).await;
-    let last: serde_json::Value = serde_json::from_str(answer.events().last().unwrap()).unwrap();
-    assert_eq!(last["error"]["code"], "truncated", "{answer:?}");
-    assert!(!answer.text.contains("[DONE]"));
+    for speaks in [Speaks::OpenAi, Speaks::Anthropic] {
+        let world = World::speaking(speaks).await;
+        world.a.set_default_fault(Some(Fault::NoDone));
+        let answer = world.ask_streaming(PROMPT).await;
+        let last = &answer.last_event()["error"];
+        let code = if speaks == Speaks::Anthropic { &last["details"]["error_code"] } else { &last["code"] };
+        assert_eq!(code, "truncated", "{answer:?}"); // RS6
+        assert!(!answer.is_signed_off(), "{answer:?}");
+    }
 }

@@ -12,8 +12,40 @@ use serde_json::{Value, json};
 /// How long anything in these tests may take before it counts as never.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// In which dialect a world asks and answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    OpenAi,
+    Anthropic,
+}
+
+impl Speaks {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+        }
+    }
+
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::OpenAi => "/v1/chat/completions",
+            Self::Anthropic => "/v1/messages",
+        }
+    }
+
+    /// How many events of a stream come before its first word.
+    pub(crate) fn before(self) -> usize {
+        match self {
+            Self::OpenAi => 1,
+            Self::Anthropic => 3,
+        }
+    }
+}
+
 /// Two providers, `a` before `b`, in one chain `chat`; timeouts and open times are short.
 pub(crate) struct World {
+    pub(crate) speaks: Speaks,
     pub(crate) a: Scripted,
     pub(crate) b: Scripted,
     pub(crate) runtime: Runtime,
@@ -41,20 +73,20 @@ pub(crate) fn http() -> reqwest::Client {
 /// Timeouts that make a story short.
 const SHORT: &str = r#"connect = "250ms", first_token = "250ms", idle = "250ms", total = "1s""#;
 
-fn config(a: &str, b: &str, timeouts: &str) -> Config {
-    let provider = |name: &str, url: &str| {
+fn config(a: &str, b: &str, kinds: [&str; 2], timeouts: &str) -> Config {
+    let provider = |name: &str, kind: &str, url: &str| {
         format!(
             r#"
             [provider.{name}]
-            kind = "openai"
+            kind = "{kind}"
             base_url = "{url}"
             timeouts = {{ {timeouts} }}
-            breaker = {{ failures = 5, open_min = "300ms", open_max = "600ms" }}
+            breaker = {{ failures = 5, open_min = "300ms", open_max = "600ms", probes = 2, ramp = "50ms" }}
             "#
         )
     };
     let chain = "[chain.chat]\ntargets = [\"a/model-a\", \"b/model-b\"]\nretries = 0\n";
-    let text = provider("a", a) + &provider("b", b) + chain;
+    let text = provider("a", kinds[0], a) + &provider("b", kinds[1], b) + chain;
     Config::from_toml(&text, "test.toml", &|_| None).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -64,26 +96,48 @@ impl World {
     }
 
     pub(crate) async fn with_limits(limits: GatewayLimits) -> Self {
-        Self::with(limits, SHORT).await
+        Self::with(Speaks::OpenAi, limits, SHORT).await
     }
 
-    pub(crate) async fn with(limits: GatewayLimits, timeouts: &str) -> Self {
+    pub(crate) async fn speaking(speaks: Speaks) -> Self {
+        Self::with(speaks, GatewayLimits::default(), SHORT).await
+    }
+
+    pub(crate) async fn with(speaks: Speaks, limits: GatewayLimits, timeouts: &str) -> Self {
+        Self::build(speaks, limits, timeouts, [speaks.kind(); 2]).await
+    }
+
+    /// `a` and `b` speak these dialects, and clients are as by default.
+    pub(crate) async fn mixed(a: &str, b: &str) -> Self {
+        Self::build(Speaks::OpenAi, GatewayLimits::default(), SHORT, [a, b]).await
+    }
+
+    async fn build(speaks: Speaks, limits: GatewayLimits, timeouts: &str, kinds: [&str; 2]) -> Self {
         let (a, b) = (scripted("a").await, scripted("b").await);
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", socket.local_addr().unwrap());
-        let config = config(&a.base_url(), &b.base_url(), timeouts);
+        let config = config(&a.base_url(), &b.base_url(), kinds, timeouts);
         let builder = Runtime::builder().config(config).gateway(socket, limits, None);
         let runtime = builder.start().await.unwrap();
-        Self { a, b, runtime, url, http: http() }
+        Self { speaks, a, b, runtime, url, http: http() }
     }
 
     pub(crate) async fn ask(&self, prompt: &str) -> Answer {
-        self.chat(&json!({"model": "chat", "messages": [{"role": "user", "content": prompt}]})).await
+        self.chat(&self.body(prompt, false)).await
     }
 
     pub(crate) async fn ask_streaming(&self, prompt: &str) -> Answer {
+        self.chat(&self.body(prompt, true)).await
+    }
+
+    /// What asks this world's providers.
+    pub(crate) fn body(&self, prompt: &str, stream: bool) -> Value {
         let messages = json!([{"role": "user", "content": prompt}]);
-        self.chat(&json!({"model": "chat", "stream": true, "messages": messages})).await
+        let mut body = json!({"model": "chat", "stream": stream, "messages": messages});
+        if self.speaks == Speaks::Anthropic {
+            body["max_tokens"] = json!(100);
+        }
+        body
     }
 
     pub(crate) async fn chat(&self, body: &Value) -> Answer {
@@ -91,7 +145,7 @@ impl World {
     }
 
     pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> Answer {
-        let request = self.http.post(format!("{}/v1/chat/completions", self.url));
+        let request = self.http.post(format!("{}{}", self.url, self.speaks.path()));
         answered(request.header("content-type", "application/json").body(body)).await
     }
 
@@ -154,18 +208,36 @@ impl Answer {
 
     /// The text of a whole answer.
     pub(crate) fn said(&self) -> String {
-        self.json()["choices"][0]["message"]["content"].as_str().unwrap_or_default().into()
+        let answer = self.json();
+        let text = answer["choices"][0]["message"]["content"].as_str();
+        text.or(answer["content"][0]["text"].as_str()).unwrap_or_default().into()
     }
 
     /// The payloads of a streamed answer.
     pub(crate) fn events(&self) -> Vec<&str> {
-        self.text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).collect()
+        let data = |event: &'_ str| event.find("data: ").map(|at| at + "data: ".len());
+        self.text.split("\n\n").filter_map(|event| Some(&event[data(event)?..])).collect()
+    }
+
+    /// The last payload of a streamed answer.
+    pub(crate) fn last_event(&self) -> Value {
+        let last = self.events().last().copied().unwrap_or_default();
+        serde_json::from_str(last).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
     /// The text of a streamed answer.
     pub(crate) fn streamed(&self) -> String {
         let chunk = |data: &&str| serde_json::from_str::<Value>(data).ok();
         let words = self.events().iter().filter_map(chunk).collect::<Vec<_>>();
-        words.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect()
+        let text = |chunk: &'_ Value| {
+            let chat = chunk["choices"][0]["delta"]["content"].as_str();
+            chat.or(chunk["delta"]["text"].as_str()).map(String::from)
+        };
+        words.iter().filter_map(text).collect()
+    }
+
+    /// Does it hold the sign that the dialect ends a complete stream with?
+    pub(crate) fn is_signed_off(&self) -> bool {
+        self.text.contains("[DONE]") || self.text.contains("message_stop")
     }
 }

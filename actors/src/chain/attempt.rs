@@ -5,6 +5,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -16,7 +17,7 @@ use crate::{
     commons::Commons,
     error::{ErrorKind, ProviderError},
     ports::ProviderCall,
-    provider::{desk::Permit, policy::Timeouts},
+    provider::{permit::Permit, policy::Timeouts},
     shell::panic_text,
 };
 
@@ -29,27 +30,48 @@ pub(super) enum Answer {
 /// When an attempt is too late, by phase.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
-    pub(super) first_token: Instant,
+    first: (Instant, ErrorKind),
     pub(super) idle: Duration,
     /// The end of the whole attempt, and what it is when it comes.
     pub(super) end: (Instant, ErrorKind),
 }
 
 impl Limits {
-    pub(super) fn new(timeouts: Option<Timeouts>, started: Instant, deadline: Option<Instant>) -> Self {
+    pub(super) fn new(timeouts: Option<Timeouts>, started: Instant, caller: Deadlines) -> Self {
         let timeouts = timeouts.unwrap_or(Timeouts::ENDLESS);
-        let total = started + timeouts.total;
-        let end = match deadline {
-            Some(deadline) if deadline < total => (deadline, ErrorKind::DeadlineExceeded),
-            _ => (total, ErrorKind::TotalTimeout),
-        };
-        Self { first_token: started + timeouts.first_token, idle: timeouts.idle, end }
+        let total = (started + timeouts.total, ErrorKind::TotalTimeout);
+        let first = (started + timeouts.first_token, ErrorKind::FirstTokenTimeout);
+        Self { first: sooner(first, caller.first), idle: timeouts.idle, end: sooner(total, caller.end) }
     }
 
     /// Until when content must have come, and what it is when it has not.
     pub(super) fn first(&self) -> (Instant, ErrorKind) {
-        let first_token = (self.first_token, ErrorKind::FirstTokenTimeout);
-        if self.first_token < self.end.0 { first_token } else { self.end }
+        if self.first.0 < self.end.0 { self.first } else { self.end }
+    }
+}
+
+fn sooner(own: (Instant, ErrorKind), deadline: Option<Instant>) -> (Instant, ErrorKind) {
+    match deadline {
+        Some(deadline) if deadline < own.0 => (deadline, ErrorKind::DeadlineExceeded),
+        _ => own,
+    }
+}
+
+/// Until when the caller waits.
+#[derive(Clone, Copy)]
+pub(super) struct Deadlines {
+    /// For an answer to begin.
+    pub(super) first: Option<Instant>,
+    /// For its end.
+    pub(super) end: Option<Instant>,
+}
+
+impl Deadlines {
+    pub(super) fn of(request: &Request, now: Instant) -> Self {
+        let sooner = |a: Option<Duration>, b: Option<Duration>| a.into_iter().chain(b).min();
+        let first = sooner(request.patience, request.timeout);
+        let end = if request.stream { request.timeout } else { first };
+        Self { first: first.map(|wait| now + wait), end: end.map(|wait| now + wait) }
     }
 }
 
@@ -62,14 +84,14 @@ pub(super) async fn run(
     limits: Limits,
     commons: &Commons,
 ) -> Result<Answer, ProviderError> {
-    let desk = permit.desk().clone();
+    let (desk, mut permit) = (permit.desk().clone(), permit);
     let call = ProviderCall { request, model, id, deadline: limits.end.0 };
     let asked = AssertUnwindSafe(async { desk.provider.call(call).await }).catch_unwind();
     let (until, too_late) = if request.stream { limits.first() } else { limits.end };
-    let reply = match tokio::time::timeout_at(until.into(), asked).await {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(panic)) => Err(panicked(&*panic)),
-        Err(_) => Err(late(too_late)),
+    let reply = match in_time(asked, &mut permit, request.stream, until).await {
+        Some(Ok(reply)) => reply,
+        Some(Err(panic)) => Err(panicked(&*panic)),
+        None => Err(late(too_late)),
     };
     match reply {
         Ok(ProviderReply::Full(full)) if !request.stream => {
@@ -87,8 +109,25 @@ pub(super) async fn run(
     }
 }
 
+/// Waits until then, and tells on the way that the provider is slow, if it is.
+async fn in_time<T>(
+    asked: impl Future<Output = T>,
+    permit: &mut Permit,
+    streams: bool,
+    until: Instant,
+) -> Option<T> {
+    let mut asked = pin!(asked);
+    if let Some(slow_at) = permit.slow_at(streams).filter(|slow_at| *slow_at < until) {
+        if let Ok(answer) = tokio::time::timeout_at(slow_at.into(), &mut asked).await {
+            return Some(answer);
+        }
+        permit.tell_slow();
+    }
+    tokio::time::timeout_at(until.into(), asked).await.ok()
+}
+
 pub(super) fn end(permit: Permit, error: ProviderError) -> ProviderError {
-    permit.failed(error.kind);
+    permit.failed(error.kind, error.retry_after);
     error
 }
 

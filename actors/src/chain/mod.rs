@@ -9,10 +9,7 @@ mod plan;
 pub mod policy;
 pub mod stream;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use metrics::Counter;
 
@@ -20,9 +17,14 @@ use crate::{
     call::{FullReply, Reply, Request, Story},
     commons::Commons,
     error::{AttemptReport, CallError, ErrorKind, FallOver, ProviderError},
-    provider::{ProviderDesk, desk::Refusal},
+    provider::{
+        Circuit, ProviderDesk,
+        desk::{Ask, Refusal},
+        permit::Permit,
+    },
 };
-use attempt::{Answer, Limits};
+use attempt::{Answer, Deadlines, Limits};
+pub use plan::Lane;
 use plan::{Plan, Step};
 use policy::ChainPolicy;
 use stream::ReplyStream;
@@ -34,6 +36,29 @@ pub struct Target {
     pub desk: Arc<ProviderDesk>,
     /// The model's name at this provider.
     pub model: Arc<str>,
+    /// When it is asked.
+    pub lane: Lane,
+    circuit: Arc<Circuit>,
+}
+
+impl Target {
+    /// A target that is asked whenever those before it failed.
+    pub fn new(desk: Arc<ProviderDesk>, model: &str) -> Self {
+        let circuit = desk.model(model);
+        Self { desk, model: model.into(), lane: Lane::Usual, circuit }
+    }
+
+    /// Asks it at another occasion.
+    #[must_use]
+    pub fn lane(mut self, lane: Lane) -> Self {
+        self.lane = lane;
+        self
+    }
+
+    /// Asks for the right to make one attempt, or learns why not.
+    pub fn admit(&self, ask: Ask) -> Result<Permit, Refusal> {
+        self.desk.admit(&self.circuit, ask)
+    }
 }
 
 /// A named list of targets, tried in order.
@@ -86,28 +111,44 @@ impl Chain {
     async fn answer(&self, request: &Request) -> Result<(Answer, Story), CallError> {
         let mut journey = Journey::new(self, request);
         loop {
-            match journey.next() {
-                Step::Try(target) => match self.attempt(target, request, &journey).await {
-                    Ok(answer) => {
-                        self.answered.increment(1);
-                        return Ok((answer, journey.arrived(&self.targets[target])));
-                    }
-                    Err(failure) => journey.missed(target, failure),
-                },
-                Step::Wait(delay) if journey.has_time_for(delay) => tokio::time::sleep(delay).await,
+            let (target, insist) = match journey.next() {
+                Step::Try(target) => (target, false),
+                Step::Insist(target) => (target, true),
+                Step::Wait(delay) if journey.has_time_for(delay) => {
+                    tokio::time::sleep(delay).await;
+                    continue;
+                }
                 Step::Wait(_) | Step::GiveUp => return Err(journey.failed()),
+            };
+            match self.attempt(target, insist, request, &journey).await {
+                Ok(answer) => {
+                    self.answered.increment(1);
+                    return Ok((answer, journey.arrived(&self.targets[target])));
+                }
+                Err(miss) => journey.missed(target, miss),
             }
         }
     }
 
-    async fn attempt(&self, target: usize, request: &Request, journey: &Journey<'_>) -> Result<Answer, Miss> {
-        let Target { desk, model } = &self.targets[target];
-        let started = self.commons.now();
-        let limits = Limits::new(desk.policy.timeouts, started, journey.deadline);
-        if journey.deadline.is_some_and(|deadline| deadline <= started) {
+    async fn attempt(
+        &self,
+        target: usize,
+        insist: bool,
+        request: &Request,
+        journey: &Journey<'_>,
+    ) -> Result<Answer, Miss> {
+        let Target { desk, model, circuit, .. } = &self.targets[target];
+        if journey.deadlines.first.is_some_and(|deadline| deadline <= self.commons.now()) {
             return Err(Miss::before(ErrorKind::DeadlineExceeded));
         }
-        let permit = desk.admit(started).map_err(Miss::Refused)?;
+        let ask = Ask { deadline: journey.deadlines.first };
+        let admitted = match insist {
+            true => desk.admit_insisting(circuit, ask).await,
+            false => self.targets[target].admit(ask),
+        };
+        let permit = admitted.map_err(Miss::Refused)?;
+        let started = permit.started();
+        let limits = Limits::new(desk.policy().timeouts, started, journey.deadlines);
         let answer = attempt::run(permit, request, model, &journey.id, limits, &self.commons).await;
         answer.map_err(|error| Miss::Failed(error, self.commons.now().saturating_duration_since(started)))
     }
@@ -134,7 +175,7 @@ impl Miss {
 struct Journey<'a> {
     chain: &'a Chain,
     id: Arc<str>,
-    deadline: Option<Instant>,
+    deadlines: Deadlines,
     plan: Plan,
     failed: Vec<AttemptReport>,
     last: Option<ProviderError>,
@@ -144,10 +185,12 @@ impl<'a> Journey<'a> {
     fn new(chain: &'a Chain, request: &Request) -> Self {
         let commons = &chain.commons;
         let id = request.id.clone().unwrap_or_else(|| commons.new_id());
-        let deadline = request.timeout.map(|timeout| commons.now() + timeout);
-        let first = chain.targets.iter().position(|target| target.desk.wants_probe());
-        let plan = Plan::new(chain.policy, chain.targets.len()).first(first);
-        Self { chain, id, deadline, plan, failed: Vec::new(), last: None }
+        let deadlines = Deadlines::of(request, commons.now());
+        let wants_probe =
+            |target: &Target| target.lane == Lane::Usual && target.desk.wants_probe(&target.circuit);
+        let first = chain.targets.iter().position(wants_probe);
+        let plan = Plan::new(chain.policy, chain.targets.iter().map(|target| target.lane)).first(first);
+        Self { chain, id, deadlines, plan, failed: Vec::new(), last: None }
     }
 
     /// Chance follows from the call's id and how far it got: nothing is drawn for a call that never waits.
@@ -157,15 +200,20 @@ impl<'a> Journey<'a> {
     }
 
     fn has_time_for(&self, delay: Duration) -> bool {
-        self.deadline.is_none_or(|deadline| self.chain.commons.now() + delay < deadline)
+        self.deadlines.first.is_none_or(|deadline| self.chain.commons.now() + delay < deadline)
     }
 
     fn missed(&mut self, target: usize, miss: Miss) {
-        let Target { desk, model } = &self.chain.targets[target];
+        let Target { desk, model, circuit, .. } = &self.chain.targets[target];
         let (error, latency) = match miss {
-            Miss::Refused(refusal) => (refused(desk, refusal), Duration::ZERO),
+            Miss::Refused(refusal) => {
+                self.plan.refused(target, refusal.soft);
+                (refused(desk, circuit, refusal), Duration::ZERO)
+            }
             Miss::Failed(error, latency) => {
-                self.plan.failed(target, error.class(), error.retry_after);
+                let class = error.class();
+                let pause = class.isolate.take_out(error.retry_after).map(|(_, time)| time);
+                self.plan.failed(target, class, error.retry_after.or(pause));
                 (error, latency)
             }
         };
@@ -182,6 +230,8 @@ impl<'a> Journey<'a> {
         if !error.kind.is_refusal() {
             self.log(&report);
             self.last = Some(error);
+        } else if self.failed.iter().any(|old| old.is_same_refusal(&report)) {
+            return;
         }
         self.failed.push(report);
     }
@@ -224,9 +274,11 @@ impl<'a> Journey<'a> {
     }
 }
 
-fn refused(desk: &ProviderDesk, refusal: Refusal) -> ProviderError {
+fn refused(desk: &ProviderDesk, circuit: &Circuit, refusal: Refusal) -> ProviderError {
     let message = match refusal.kind {
-        ErrorKind::CircuitOpen => desk.reason().to_string(),
+        ErrorKind::CircuitOpen | ErrorKind::Isolated => desk.reason(circuit).to_string(),
+        ErrorKind::Throttled => format!("provider {} asked to be left alone for a while", desk.name()),
+        ErrorKind::NoTime => format!("provider {} usually takes longer than the time left", desk.name()),
         _ => format!("provider {} already serves {} calls", desk.name(), desk.in_flight()),
     };
     ProviderError { retry_after: refusal.retry_after, ..ProviderError::new(refusal.kind, message) }

@@ -1,20 +1,36 @@
 //! Whom to ask next, as a pure rule.
 //!
-//! Targets are asked in order, each once, without waiting: failing over is free. Only when every target has
-//! been asked or refused does the plan wait and go through those again that may be retried. One cap holds over
-//! all of it, whatever the chain (PC14). One target may be put first: a provider that waits for its probe would
-//! never get one while those before it answer. Asking, waiting and measuring are not done here.
+//! Targets are asked in order, each once, without waiting: failing over is free. Whoever refused and would give in
+//! to someone who has nobody else is then asked insistently. Only after that does the plan wait and go through those
+//! again that may be retried. One cap holds over all of it, whatever the chain (PC14). One target may be put first: a
+//! provider that waits for its probe would never get one while those before it answer. A prompt that is too long, or
+//! that a content policy refused, goes on to targets of their own, or nowhere (PC4). Asking, waiting and measuring are
+//! not done here.
 
 use std::time::Duration;
 
 use super::policy::ChainPolicy;
 use crate::error::{Class, FallOver};
 
+/// When a target is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lane {
+    /// First of all, and whenever one before it failed.
+    #[default]
+    Usual,
+    /// When the prompt did not fit into the model's context.
+    LargerContext,
+    /// When a content policy refused the prompt.
+    Filtered,
+}
+
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Step {
     /// Ask this target.
     Try(usize),
+    /// Ask this target although it refused: nobody else is left.
+    Insist(usize),
     /// Wait, then ask for the next step.
     Wait(Duration),
     /// There is nobody left to ask.
@@ -23,10 +39,14 @@ pub(super) enum Step {
 
 #[derive(Clone, Copy, Default)]
 struct Asked {
+    lane: Lane,
     times: u32,
-    again: bool,
+    /// Did it fail in a way that another try cannot mend?
+    lost: bool,
     /// Did its last turn end in a failure, and not in a refusal?
     failed: bool,
+    /// Did it refuse, and may give in?
+    soft: bool,
     /// What is left of the wait it asked for.
     hint: Duration,
     /// The last round in which it had its turn.
@@ -37,6 +57,7 @@ struct Asked {
 pub(super) struct Plan {
     policy: ChainPolicy,
     targets: Vec<Asked>,
+    lane: Lane,
     first: Option<usize>,
     round: u32,
     made: u32,
@@ -44,9 +65,9 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(policy: ChainPolicy, targets: usize) -> Self {
-        let asked = Asked { again: true, ..Asked::default() };
-        Self { policy, targets: vec![asked; targets], first: None, round: 0, made: 0, over: false }
+    pub(super) fn new(policy: ChainPolicy, lanes: impl IntoIterator<Item = Lane>) -> Self {
+        let targets = lanes.into_iter().map(|lane| Asked { lane, ..Asked::default() }).collect();
+        Self { policy, targets, lane: Lane::Usual, first: None, round: 0, made: 0, over: false }
     }
 
     /// Asks `target` before all others.
@@ -66,7 +87,17 @@ impl Plan {
             (asked.turn, asked.failed) = (Some(self.round), false);
             return Step::Try(target);
         }
+        let lane = self.lane;
+        if let Some(target) = self.targets.iter().position(|asked| asked.lane == lane && asked.soft) {
+            self.targets[target].soft = false;
+            return Step::Insist(target);
+        }
         self.next_round(chance)
+    }
+
+    /// The target refused to be asked; `soft`: it may give in to someone who has nobody else.
+    pub(super) fn refused(&mut self, target: usize, soft: bool) {
+        self.targets[target].soft = soft;
     }
 
     /// The target was asked and failed.
@@ -75,9 +106,20 @@ impl Plan {
         asked.times += 1;
         asked.failed = true;
         asked.hint = hint.unwrap_or_default();
-        asked.again = class.retry && asked.hint <= self.policy.backoff.max;
+        asked.lost = !class.retry || asked.hint > self.policy.backoff.max;
         self.made += 1;
-        self.over = class.fall_over != FallOver::Yes;
+        match class.fall_over {
+            FallOver::Yes => {}
+            FallOver::No => self.over = true,
+            FallOver::LargerContext => self.change_over(Lane::LargerContext),
+            FallOver::IfAllowed => self.change_over(Lane::Filtered),
+        }
+    }
+
+    /// Who was no help there is none here either: from one lane to another, and never back.
+    fn change_over(&mut self, lane: Lane) {
+        self.over = self.lane != Lane::Usual;
+        self.lane = lane;
     }
 
     fn has_turn(&self, target: usize) -> bool {
@@ -86,7 +128,7 @@ impl Plan {
     }
 
     fn may_be_asked(&self, asked: &Asked) -> bool {
-        asked.again && asked.times <= self.policy.retries
+        asked.lane == self.lane && !asked.lost && asked.times <= self.policy.retries
     }
 
     /// Waiting is worth it only for a target that was asked and may be asked again soon: one that refused

@@ -19,8 +19,13 @@ fn policy(retries: u32, max_attempts: u32) -> ChainPolicy {
     ChainPolicy { retries, backoff, max_attempts }
 }
 
+/// So many targets, each asked whenever those before it failed.
+fn lanes(targets: usize) -> Vec<Lane> {
+    vec![Lane::Usual; targets]
+}
+
 fn plan(retries: u32, max_attempts: u32, targets: usize) -> Plan {
-    Plan::new(policy(retries, max_attempts), targets)
+    Plan::new(policy(retries, max_attempts), lanes(targets))
 }
 
 impl Plan {
@@ -103,7 +108,7 @@ fn waits_double_up_to_the_longest_and_there_is_one_for_each_retry() {
 fn chance_spreads_a_wait() {
     for (chance, millis) in [(0.0, 0), (0.25, 250), (0.5, 500)] {
         let backoff = Backoff { jitter: Jitter::Full, ..policy(1, 4).backoff };
-        let mut plan = Plan::new(ChainPolicy { backoff, ..policy(1, 4) }, 1);
+        let mut plan = Plan::new(ChainPolicy { backoff, ..policy(1, 4) }, lanes(1));
         plan.step_failing(ServerError);
         assert_eq!(plan.next(|| chance), Wait(Duration::from_millis(millis)));
     }
@@ -121,7 +126,7 @@ fn the_cap_holds_at_every_size_and_nobody_waits_for_an_attempt_beyond_it() {
 
 #[test]
 fn a_call_makes_at_most_four_attempts_by_default() {
-    let steps = Plan::new(ChainPolicy::default(), 3).steps_failing(ServerError);
+    let steps = Plan::new(ChainPolicy::default(), lanes(3)).steps_failing(ServerError);
     assert_eq!(steps.iter().filter(|step| matches!(step, Try(_))).count(), 4); // PC14
 }
 
@@ -225,7 +230,7 @@ fn story() -> impl Strategy<Value = Story> {
         |(retries, max_attempts, targets, first, answers)| {
             let first = first.filter(|_| targets > 0).map(|index| index.index(targets));
             let policy = policy(retries, max_attempts);
-            let mut plan = Plan::new(policy, targets).first(first);
+            let mut plan = Plan::new(policy, lanes(targets)).first(first);
             let mut steps = Vec::new();
             for answer in answers.iter().cycle() {
                 let step = plan.step();

@@ -23,7 +23,7 @@ use crate::{
     call::{Frame, FrameKind, FrameStream, Story, StreamReply},
     commons::Commons,
     error::{ErrorKind, Interrupted, ProviderError},
-    provider::desk::Permit,
+    provider::permit::Permit,
 };
 
 /// Frames that may come before the first content; a provider that sends more is not answering.
@@ -85,7 +85,9 @@ impl AnswerStream {
         commons: Commons,
     ) -> Result<Self, ProviderError> {
         let provider = permit.desk().name().clone();
-        let timer = Box::pin(tokio::time::sleep_until(limits.first().0.into()));
+        let first = limits.first().0;
+        let alarm = permit.slow_at(true).map_or(first, |slow_at| slow_at.min(first));
+        let timer = Box::pin(tokio::time::sleep_until(alarm.into()));
         let StreamReply { frames, request_id, lacks, .. } = reply;
         let (prelude, permit) = (VecDeque::new(), Some(permit));
         let mut stream = Self {
@@ -140,8 +142,15 @@ impl AnswerStream {
         if let Poll::Ready(read) = self.poll_provider(cx) {
             return Poll::Ready(read);
         }
-        ready!(self.timer.as_mut().poll(cx));
-        Poll::Ready(Err(late(self.limits.first().1)))
+        let (until, too_late) = self.limits.first();
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            if self.commons.now() >= until {
+                return Poll::Ready(Err(late(too_late)));
+            }
+            self.permit.iter_mut().for_each(Permit::tell_slow);
+            self.timer.as_mut().reset(until.into());
+        }
     }
 
     /// The next frame from the provider; an end without a sign of completeness is an error.

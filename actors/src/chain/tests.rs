@@ -1,5 +1,7 @@
 //! Calls through a whole system on virtual time: every policy alone, every way to break, every way to leave.
 
+use std::time::Instant;
+
 use futures_util::StreamExt;
 
 use super::*;
@@ -39,6 +41,7 @@ async fn every_subset_of_the_policies_builds_and_calls() {
             timeouts: full.timeouts.filter(|_| has(0)),
             breaker: full.breaker.filter(|_| has(1)),
             max_concurrent: full.max_concurrent.filter(|_| has(2)),
+            max_wait: full.max_wait,
         };
         let chain = ChainPolicy { retries: u32::from(has(3)), ..ONCE };
         let world = World::start(1, 1 + u8::from(has(4)), policy, chain).await.unwrap();
@@ -99,7 +102,7 @@ async fn the_final_error_lists_every_attempt_in_order() {
 async fn refusals_stand_in_the_final_error_and_count_as_no_attempt() {
     let policy = ProviderPolicy { max_concurrent: Some(1), ..ProviderPolicy::default() };
     let world = World::start(1, 1, policy, ONCE).await.unwrap();
-    let held = world.desk(0).admit(world.system().commons().now()).unwrap();
+    let held = world.chat().targets()[0].admit(Ask::default()).unwrap();
     let error = world.chat().call(request()).await.unwrap_err();
     assert_eq!((error.kind, error.attempts_made(), world.fakes[0].calls()), (ErrorKind::Busy, 0, 0));
     for _ in 0..1000 {
@@ -120,8 +123,7 @@ async fn an_open_circuit_refuses_without_taking_a_slot() {
     }
     settle().await;
     assert!(!world.desk(0).is_usable());
-    let now = world.system().commons().now();
-    let refused = world.desk(0).admit(now).err().unwrap();
+    let refused = world.chat().targets()[0].admit(Ask::default()).err().unwrap();
     assert_eq!((refused.kind, world.desk(0).in_flight()), (ErrorKind::CircuitOpen, 0)); // PC6
     assert!(refused.retry_after.is_some_and(|wait| wait > 3 * SECOND && wait <= 6 * SECOND));
     let error = world.chat().call(request()).await.unwrap_err();
@@ -258,6 +260,24 @@ async fn the_callers_own_deadline_ends_the_call_and_counts_against_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_callers_patience_ends_with_the_first_content_of_a_stream_and_with_a_whole_answer() {
+    let world = world(1).await;
+    let fake = &world.fakes[0];
+    fake.takes(2 * SECOND, 2 * SECOND);
+    let patient = |patience| Request { patience: Some(patience), ..request() };
+    let frames = world.chat().stream(patient(7 * SECOND)).await.unwrap();
+    assert!(frames.collect::<Vec<_>>().await.iter().all(Result::is_ok), "the rest may take its time"); // PC18
+    let stream = world.chat().stream(patient(SECOND)).await;
+    assert_eq!(stream.err().unwrap().kind, ErrorKind::DeadlineExceeded); // PC16
+    let whole = world.chat().call(patient(SECOND)).await;
+    assert_eq!(whole.err().unwrap().kind, ErrorKind::DeadlineExceeded);
+    let sooner = Request { patience: Some(9 * SECOND), ..request().timeout(SECOND) };
+    assert_eq!(world.chat().stream(sooner).await.err().unwrap().kind, ErrorKind::DeadlineExceeded);
+    settle().await;
+    assert!(world.desk(0).is_usable());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_that_falls_into_a_wait_ends_the_call_at_once() {
     let backoff = Backoff { min: 10 * SECOND, max: 10 * SECOND, jitter: Jitter::Spread(0.0) };
     let policy = ChainPolicy { retries: 2, backoff, ..ONCE };
@@ -332,7 +352,12 @@ async fn a_provider_that_mistakes_one_form_of_answer_for_the_other_is_malformed(
 async fn keep_alives_that_never_pause_outlast_no_timeout() {
     let short = Timeouts { first_token: SECOND, ..Timeouts::default() };
     let breaker = BreakerPolicy { failures: 1, ..BreakerPolicy::default() };
-    let policy = ProviderPolicy { timeouts: Some(short), breaker: Some(breaker), max_concurrent: None };
+    let policy = ProviderPolicy {
+        timeouts: Some(short),
+        breaker: Some(breaker),
+        max_concurrent: None,
+        max_wait: Duration::ZERO,
+    };
     let world = World::start(1, 2, policy, ONCE).await.unwrap();
     world.fakes[0].set(Act::Break(1, Broken::Pings));
     let reply = world.chat().stream(request()).await.unwrap();

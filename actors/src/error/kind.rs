@@ -67,6 +67,8 @@ pub enum ErrorKind {
     Busy,
     /// Refused here: one more would go beyond the provider's rate limit.
     Throttled,
+    /// Refused here: less time is left than the provider usually takes.
+    NoTime,
     /// A fault of this machine (no file descriptors, no memory), never the provider's.
     Local,
     /// The caller's own deadline passed.
@@ -170,7 +172,7 @@ const fn row(
 
 impl ErrorKind {
     /// Every kind, in table order.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::RateLimited,
         Self::SlowDown,
         Self::QuotaExhausted,
@@ -199,6 +201,7 @@ impl ErrorKind {
         Self::Isolated,
         Self::Busy,
         Self::Throttled,
+        Self::NoTime,
         Self::Local,
         Self::DeadlineExceeded,
         Self::Cancelled,
@@ -244,6 +247,7 @@ impl ErrorKind {
             Self::Isolated          => row(Neutral, false, Yes,           STAYS,   503, "isolated",            "look at the provider's reason, then close its circuit"),
             Self::Busy              => row(Neutral, false, Yes,           STAYS,   503, "busy",                LATER),
             Self::Throttled         => row(Neutral, false, Yes,           STAYS,   429, "throttled",           "wait for the time given"),
+            Self::NoTime            => row(Neutral, false, Yes,           STAYS,   504, "no_time",             "allow more time"),
             Self::Local             => row(Neutral, true,  Yes,           STAYS,   503, "local_fault",         "look at this machine's limits"),
             Self::DeadlineExceeded  => row(Neutral, false, No,            STAYS,   504, "deadline_exceeded",   "allow more time"),
             Self::Cancelled         => row(Neutral, false, No,            STAYS,   499, "cancelled",           "nothing: the caller left"),
@@ -255,9 +259,17 @@ impl ErrorKind {
         self.class().code
     }
 
+    /// How much of a provider this failure speaks of: who cannot be reached cannot be asked for any model.
+    pub const fn scope(self) -> Scope {
+        match self {
+            Self::Connect | Self::ConnectTimeout => Scope::Account,
+            _ => Scope::Model,
+        }
+    }
+
     /// Did we refuse without asking the provider?
     pub const fn is_refusal(self) -> bool {
-        matches!(self, Self::CircuitOpen | Self::Isolated | Self::Busy | Self::Throttled)
+        matches!(self, Self::CircuitOpen | Self::Isolated | Self::Busy | Self::Throttled | Self::NoTime)
     }
 }
 

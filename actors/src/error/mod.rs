@@ -81,6 +81,14 @@ pub struct AttemptReport {
     pub upstream_request_id: Option<String>,
 }
 
+impl AttemptReport {
+    /// Has the same target refused in the same way before?
+    pub(crate) fn is_same_refusal(&self, other: &Self) -> bool {
+        let target = |report: &Self| (report.provider.clone(), report.model.clone(), report.kind);
+        self.kind.is_refusal() && target(self) == target(other)
+    }
+}
+
 impl fmt::Display for AttemptReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}: {} ({}", self.provider, self.model, self.kind, self.message)?;

@@ -54,6 +54,13 @@ pub struct Row {
     pub expected_until: Option<Duration>,
 }
 
+impl Row {
+    /// Does it matter that it is there? One that is well stands for itself only, unless it stands in for others.
+    fn counts(&self) -> bool {
+        self.health != Health::Ok || self.concern != Concern::Own
+    }
+}
+
 /// Tells the mode manager to look at the board.
 #[derive(Clone, Copy, Debug)]
 pub struct Look;
@@ -110,8 +117,11 @@ impl HealthBoard {
             since: self.0.clock.unix_time(),
             expected_until: None,
         };
+        let counts = row.counts();
         self.rows_mut().insert(key.clone(), row);
-        self.nudge();
+        if counts {
+            self.nudge();
+        }
         Reporter { board: self.clone(), key }
     }
 
@@ -170,7 +180,9 @@ impl Reporter {
 
 impl Drop for Reporter {
     fn drop(&mut self) {
-        self.board.rows_mut().remove(&self.key);
-        self.board.nudge();
+        let row = self.board.rows_mut().remove(&self.key);
+        if row.is_some_and(|row| row.counts()) {
+            self.board.nudge();
+        }
     }
 }

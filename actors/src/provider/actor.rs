@@ -1,20 +1,24 @@
-//! The actor of one provider: hears outcomes, lets the breaker decide, publishes, reports.
+//! The actor of one provider: hears outcomes, lets the breakers decide, publishes, reports.
 //!
-//! The circuit it leaves to its next life stands in the vault. Calls are not made here.
+//! The circuits it leaves to its next life stand in the vault. Calls are not made here.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use super::{
-    breaker::{Breaker, State},
-    desk::{ProviderDesk, View},
+    breaker::{Breaker, Heard, State, Trial},
+    circuit::{Circuit, View},
+    desk::ProviderDesk,
+    permit::Passes,
     policy::ProviderPolicy,
+    story::Story,
 };
 use crate::{
     commons::{Commons, Timer},
-    error::{ErrorKind, Verdict},
+    error::{ErrorKind, Isolate, Scope, Verdict},
     event::EventKind,
     mode::board::{Concern, Health, Reporter},
     ports::Provider,
@@ -29,42 +33,89 @@ const LONGEST_PROBE: Duration = Duration::from_secs(10 * 60);
 pub enum ProviderNews {
     /// An attempt ended.
     Outcome(Outcome),
-    /// A wait is over: for the open time, or for a probe.
+    /// An attempt is slow, and goes on.
+    Slow(Slow),
+    /// Somebody wants something.
+    Order(Order),
+    /// A wait is over: for an open time, for a step of a half-open circuit, or for a probe.
     Wake,
 }
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug)]
 pub struct Outcome {
-    /// The circuit's generation when it was admitted.
-    pub generation: u64,
-    /// What went wrong, if anything.
-    pub failure: Option<ErrorKind>,
+    pub(super) model: Arc<Circuit>,
+    pub(super) passes: Passes,
+    pub(super) slow: bool,
+    pub(super) failure: Option<ErrorKind>,
+    pub(super) hint: Option<Duration>,
+}
+
+/// An attempt that is slow.
+pub struct Slow {
+    pub(super) model: Arc<Circuit>,
+    pub(super) passes: Passes,
+}
+
+/// What somebody wants of a provider.
+pub enum Order {
+    /// Take it out.
+    Isolate {
+        /// Until when; nothing: until it is closed.
+        until: Option<Instant>,
+        /// Who wants it, and why.
+        reason: Arc<str>,
+    },
+    /// Let calls pass.
+    Close,
+    /// The policy is another one now.
+    Adapt,
 }
 
 /// The actor.
 pub struct ProviderActor {
     desk: Arc<ProviderDesk>,
     vault: Vault<Memory>,
-    memory: Memory,
-    circuit: Arc<Reporter>,
+    report: Arc<Reporter>,
     chance: fastrand::Rng,
     timer: Option<Timer>,
-    /// Was the probe already out when the timer last looked?
-    probe_seen: bool,
+    /// Which probes were already out when the timer last looked, by circuit and generation.
+    probes_seen: BTreeMap<Name, u64>,
 }
 
+/// The model of a circuit; nothing for the account's own.
+type Name = Option<Arc<str>>;
+
 /// What one life leaves to the next.
-#[derive(Clone)]
 struct Memory {
+    policy: ProviderPolicy,
+    circuits: BTreeMap<Name, Known>,
+}
+
+/// One circuit, and why it is as it is.
+struct Known {
     breaker: Breaker,
-    last_failure: Option<ErrorKind>,
+    story: Story,
+}
+
+impl Known {
+    fn new(policy: ProviderPolicy) -> Self {
+        Self { breaker: Breaker::new(policy.breaker.unwrap_or_default()), story: Story::default() }
+    }
+}
+
+impl Memory {
+    fn known(&mut self, name: &Name) -> &mut Known {
+        let policy = self.policy;
+        self.circuits.entry(name.clone()).or_insert_with(|| Known::new(policy))
+    }
 }
 
 impl Legacy for Memory {
-    /// A closed circuit; permits that are out belong to an earlier generation.
+    /// Closed circuits; permits that are out belong to an earlier generation.
     fn afresh(&self) -> Self {
-        Self { breaker: self.breaker.afresh(), last_failure: None }
+        let afresh = |known: &Known| Known { breaker: known.breaker.afresh(), story: known.story.clone() };
+        let circuits = self.circuits.iter().map(|(name, known)| (name.clone(), afresh(known)));
+        Self { policy: self.policy, circuits: circuits.collect() }
     }
 }
 
@@ -79,168 +130,251 @@ impl ProviderActor {
         let (slot, actor) = slot();
         let place: Arc<str> = format!("root/providers/{name}").into();
         let node = Node::worker(place.clone());
-        let memory = Memory { breaker: Breaker::new(policy.breaker.unwrap_or_default()), last_failure: None };
-        let first = view(&memory.breaker, "".into());
-        let desk = ProviderDesk::new(name.into(), provider, policy, first, actor, commons.clock.clone());
+        let desk = ProviderDesk::new(name.into(), provider, policy, actor, commons.clock.clone());
         let desk = Arc::new(desk);
         let component: Arc<str> = format!("provider/{name}").into();
-        let circuit = Arc::new(commons.health.reporter(&component, "circuit", Concern::OneOf("providers")));
-        let (vault, commons, seat) = (Vault::new(memory), commons.clone(), desk.clone());
+        let report = Arc::new(commons.health.reporter(&component, "circuit", Concern::OneOf("providers")));
+        let vault = Vault::new(Memory { policy, circuits: BTreeMap::from([(None, Known::new(policy))]) });
+        let (commons, seat) = (commons.clone(), desk.clone());
         let make = move |incarnation| {
-            let (memory, afresh) = vault.open(commons.now());
-            if afresh {
-                tracing::warn!(provider = %seat.name, "its actor crashed again and again: its circuit begins anew");
+            if vault.open(commons.now()) {
+                tracing::warn!(provider = %seat.name, "its actor crashed again and again: its circuits begin anew");
                 commons.events.publish(EventKind::VaultReset { actor: place.clone() });
             }
             Self {
                 desk: seat.clone(),
                 vault: vault.clone(),
-                memory,
-                circuit: circuit.clone(),
+                report: report.clone(),
                 chance: commons.chance(&format!("{component}#{incarnation}")),
                 timer: None,
-                probe_seen: false,
+                probes_seen: BTreeMap::new(),
             }
         };
         (ChildSpec::at(slot, node, None, make), desk)
     }
 
+    /// What an end says of the account, and what of the model: who cannot be reached has not been asked for any
+    /// model, and who answers at all can be reached.
     fn heard(&mut self, outcome: Outcome, cx: &Cx<ProviderNews>) {
-        if self.desk.policy.breaker.is_none() {
+        if self.desk.policy().breaker.is_none() {
             return;
         }
-        let verdict = outcome.failure.map_or(Verdict::Healthy, |kind| kind.class().verdict);
-        if verdict == Verdict::Failing {
-            self.memory.last_failure = outcome.failure;
-        }
-        let breaker = &mut self.memory.breaker;
-        let before = breaker.state();
-        let probed = before == State::HalfOpen && outcome.generation == breaker.generation();
-        if breaker.record(outcome.generation, verdict, cx.commons().now(), self.chance.f64()) {
-            self.changed(before, cx);
-        } else if probed {
-            self.renew_probe(cx);
-        } else {
-            self.leave();
-        }
-    }
-
-    fn woken(&mut self, cx: &Cx<ProviderNews>) {
-        let before = self.memory.breaker.state();
-        if self.memory.breaker.wake(cx.commons().now()) {
-            self.changed(before, cx);
-        } else if before == State::HalfOpen {
-            self.watch_probe(cx);
-        }
-    }
-
-    /// A probe is a lease: out at two looks in a row, it is older than any attempt can be and its report is
-    /// lost (PC9).
-    fn watch_probe(&mut self, cx: &Cx<ProviderNews>) {
-        let out = self.desk.view.load().probe_is_out();
-        if out && self.probe_seen {
-            self.renew_probe(cx);
-        } else {
-            self.probe_seen = out;
-            self.arm(cx);
-        }
-    }
-
-    fn renew_probe(&mut self, cx: &Cx<ProviderNews>) {
-        self.memory.breaker.renew_probe();
-        self.publish(cx);
-    }
-
-    fn changed(&mut self, before: State, cx: &Cx<ProviderNews>) {
-        self.publish(cx);
-        let (provider, from, to) =
-            (self.desk.name.clone(), before.name(), self.memory.breaker.state().name());
-        let label = provider.to_string();
-        metrics::counter!("mainstay_breaker_transitions_total", "provider" => label, "from" => from, "to" => to)
-            .increment(1);
-        let reason = self.reason();
-        cx.commons().events.publish(EventKind::CircuitChanged { provider, from, to, reason });
-    }
-
-    /// Safe first, then seen by callers, then by everybody else.
-    fn publish(&mut self, cx: &Cx<ProviderNews>) {
-        self.leave();
-        self.probe_seen = false;
-        self.desk.view.store(Arc::new(view(&self.memory.breaker, self.reason())));
-        self.arm(cx);
-        self.report(cx);
-    }
-
-    fn arm(&mut self, cx: &Cx<ProviderNews>) {
-        let wait = match self.memory.breaker.state() {
-            State::Closed => None,
-            State::Open { until } => Some(until.saturating_duration_since(cx.commons().now())),
-            State::HalfOpen => Some(self.probe_lease()),
+        let Outcome { model, passes, slow, failure, hint } = outcome;
+        let verdict = failure.map_or(Verdict::Healthy, |kind| kind.class().verdict);
+        let of_account = failure.is_some_and(|kind| kind.scope() == Scope::Account);
+        let (account, of_model) = match verdict {
+            Verdict::Failing if of_account => (Verdict::Failing, Verdict::Neutral),
+            Verdict::Failing => (Verdict::Healthy, Verdict::Failing),
+            verdict => (verdict, verdict),
         };
-        self.timer = wait.map(|wait| cx.after(wait, ProviderNews::Wake));
+        let heard = |generation, verdict| Heard { generation, verdict, slow, hint };
+        let (now, chance) = (cx.commons().now(), self.chance.f64());
+        let desk = self.desk.clone();
+        for (circuit, heard) in [
+            (desk.account(), heard(passes.account.generation, account)),
+            (&model, heard(passes.model.generation, of_model)),
+        ] {
+            self.change(circuit, cx, |known| {
+                if heard.verdict == Verdict::Failing && heard.generation == known.breaker.generation() {
+                    known.story.failed(failure);
+                }
+                known.breaker.record(heard, now, chance)
+            });
+        }
+        if let Some(kind) = failure {
+            self.take_out(kind, hint, &model, cx);
+        }
+    }
+
+    /// Some failures are enough to leave a provider alone, whatever was counted (PC12).
+    fn take_out(&mut self, kind: ErrorKind, hint: Option<Duration>, model: &Circuit, cx: &Cx<ProviderNews>) {
+        let isolate = kind.class().isolate;
+        let Some((scope, time)) = isolate.take_out(hint) else { return };
+        let desk = self.desk.clone();
+        let circuit = if scope == Scope::Account { desk.account() } else { model };
+        let now = cx.commons().now();
+        let until = now + time;
+        self.change(circuit, cx, |known| match isolate {
+            Isolate::Pause(..) => known.breaker.pause(until),
+            _ => known.breaker.isolate(Some(until), now) && known.story.taken_out(kind),
+        });
+    }
+
+    fn slow(&mut self, slow: &Slow, cx: &Cx<ProviderNews>) {
+        let (now, chance, generation) = (cx.commons().now(), self.chance.f64(), slow.passes.model.generation);
+        self.change(&slow.model, cx, |known| known.breaker.record_slow(generation, now, chance));
+    }
+
+    fn ordered(&mut self, order: Order, cx: &Cx<ProviderNews>) {
+        let (desk, now) = (self.desk.clone(), cx.commons().now());
+        match order {
+            Order::Isolate { until, reason } => self.change(desk.account(), cx, |known| {
+                known.breaker.isolate(until, now) && known.story.ordered(reason)
+            }),
+            Order::Close => {
+                for circuit in desk.models().iter().chain([desk.account()]) {
+                    self.change(circuit, cx, |known| known.breaker.close(now));
+                }
+            }
+            Order::Adapt => self.adapt(),
+        }
+    }
+
+    fn adapt(&self) {
+        let policy = **self.desk.policy();
+        self.vault.with(|memory| {
+            memory.policy = policy;
+            let breaker = policy.breaker.unwrap_or_default();
+            memory.circuits.values_mut().for_each(|known| known.breaker.adapt(breaker));
+        });
+    }
+
+    /// Goes on where a wait is over, and offers probes anew that are lost.
+    fn woken(&mut self, cx: &Cx<ProviderNews>) {
+        let now = cx.commons().now();
+        for circuit in self.circuits() {
+            let lost = self.is_lost(&circuit);
+            self.change(&circuit, cx, |known| lost && known.breaker.renew_probe() || known.breaker.wake(now));
+        }
+        self.arm(cx);
+    }
+
+    /// A probe is a lease: out at two looks in a row, it is older than any attempt can be and its report is lost
+    /// (PC9).
+    fn is_lost(&mut self, circuit: &Circuit) -> bool {
+        let view = circuit.view.load();
+        let name = circuit.model().cloned();
+        if !view.probe_is_out() {
+            self.probes_seen.remove(&name);
+            return false;
+        }
+        self.probes_seen.insert(name, view.generation) == Some(view.generation)
+    }
+
+    fn circuits(&self) -> Vec<Arc<Circuit>> {
+        let mut circuits = self.desk.models();
+        circuits.push(self.desk.account().clone());
+        circuits
+    }
+
+    /// Lets `decide` change a circuit; if what may pass is another than before, everybody learns of it: callers
+    /// first.
+    fn change(&mut self, circuit: &Circuit, cx: &Cx<ProviderNews>, decide: impl FnOnce(&mut Known) -> bool) {
+        let before = circuit.state();
+        let changed = self.vault.with(|memory| decide(memory.known(&circuit.model().cloned())));
+        if changed {
+            self.publish(circuit, cx);
+            self.arm(cx);
+            if circuit.state() != before {
+                self.say(circuit, before, cx);
+            }
+        }
+    }
+
+    fn publish(&self, circuit: &Circuit, cx: &Cx<ProviderNews>) {
+        let commons = cx.commons();
+        let view = self.vault.with(|memory| {
+            let Known { breaker, story } = memory.known(&circuit.model().cloned());
+            let since = breaker.since().filter(|_| breaker.state() != State::Closed);
+            let ago = since.map(|since| commons.now().saturating_duration_since(since));
+            let since = ago.map(|ago| commons.clock.unix_time().saturating_sub(ago).as_millis() as u64);
+            View::of(breaker, since, story.tell(&self.desk.name, circuit.model(), breaker))
+        });
+        circuit.view.store(Arc::new(view));
+    }
+
+    fn say(&self, circuit: &Circuit, before: State, cx: &Cx<ProviderNews>) {
+        let (view, provider) = (circuit.view.load(), self.desk.name.clone());
+        let (from, to, reason) = (before.name(), view.state.name(), view.reason.clone());
+        if from != to {
+            let (label, model) = (provider.to_string(), label_of(circuit));
+            metrics::counter!("mainstay_breaker_transitions_total", "provider" => label, "model" => model, "from" => from, "to" => to)
+                .increment(1);
+            let model = circuit.model().cloned();
+            cx.commons().events.publish(EventKind::CircuitChanged { provider, model, from, to, reason });
+        }
+        self.show(circuit);
+        self.tell_health(cx);
+    }
+
+    fn show(&self, circuit: &Circuit) {
+        let state = circuit.state().name();
+        for name in State::NAMES {
+            metrics::gauge!("mainstay_breaker_state", "provider" => self.desk.name.to_string(), "model" => label_of(circuit), "state" => name)
+                .set(f64::from(u8::from(name == state)));
+        }
+    }
+
+    /// The provider is out if its account is, or if all of its models are; it is well if all of them are.
+    fn tell_health(&self, cx: &Cx<ProviderNews>) {
+        let (account, models) = (self.desk.account(), self.desk.models());
+        let health = |circuit: &Circuit| match circuit.state() {
+            State::Closed => Health::Ok,
+            State::HalfOpen(Trial::Share(_)) => Health::Degraded,
+            _ => Health::Failed,
+        };
+        let best = models.iter().map(|model| health(model)).min().unwrap_or(Health::Ok);
+        let worst = models.iter().max_by_key(|model| health(model));
+        let some_model = worst.map_or(Health::Ok, |model| health(model).min(Health::Degraded));
+        let told = health(account).max(best).max(some_model);
+        let circuit = if health(account) == Health::Ok { worst.unwrap_or(account) } else { account };
+        let view = circuit.view.load();
+        let expected = view.state.shut_until().map(|until| {
+            cx.commons().clock.unix_time() + until.saturating_duration_since(cx.commons().now())
+        });
+        match told {
+            Health::Ok => self.report.clear(),
+            health => self.report.report(health, &view.reason, expected),
+        }
+    }
+
+    /// The next wait of all circuits; a probe that is out is looked after.
+    fn arm(&mut self, cx: &Cx<ProviderNews>) {
+        let now = cx.commons().now();
+        let lease = now + self.probe_lease();
+        let wait = |breaker: &Breaker| match breaker.state() {
+            State::HalfOpen(Trial::One) => Some(lease),
+            _ => breaker.wakes_at(),
+        };
+        let next =
+            self.vault.with(|memory| memory.circuits.values().filter_map(|known| wait(&known.breaker)).min());
+        self.timer = next.map(|next| cx.after(next.saturating_duration_since(now), ProviderNews::Wake));
     }
 
     /// Longer than an attempt can take; without timeouts, longer than one should.
     fn probe_lease(&self) -> Duration {
-        let total = self.desk.policy.timeouts.map_or(LONGEST_PROBE, |timeouts| timeouts.total);
+        let total = self.desk.policy().timeouts.map_or(LONGEST_PROBE, |timeouts| timeouts.total);
         total + Duration::from_secs(1)
-    }
-
-    fn report(&self, cx: &Cx<ProviderNews>) {
-        let state = self.memory.breaker.state();
-        let label = || self.desk.name.to_string();
-        for name in State::NAMES {
-            metrics::gauge!("mainstay_breaker_state", "provider" => label(), "state" => name)
-                .set(f64::from(u8::from(name == state.name())));
-        }
-        let expected = match state {
-            State::Closed => return self.circuit.clear(),
-            State::Open { until } => {
-                let wait = until.saturating_duration_since(cx.commons().now());
-                Some(cx.commons().clock.unix_time() + wait)
-            }
-            State::HalfOpen => None,
-        };
-        self.circuit.report(Health::Failed, &self.reason(), expected);
-    }
-
-    fn reason(&self) -> Arc<str> {
-        if self.memory.breaker.state() == State::Closed {
-            return "".into();
-        }
-        let last = self.memory.last_failure.map_or("unknown", ErrorKind::code);
-        let (name, failures) = (&self.desk.name, self.memory.breaker.failures());
-        let plural = if failures == 1 { "" } else { "s" };
-        format!("provider {name} is out: {failures} failure{plural} in a row, the last one {last}; one call at a time tries it again")
-            .into()
-    }
-
-    fn leave(&self) {
-        self.vault.leave(self.memory.clone());
     }
 }
 
-fn view(breaker: &Breaker, reason: Arc<str>) -> View {
-    View { generation: breaker.generation(), state: breaker.state(), reason, probe: AtomicBool::new(false) }
+fn label_of(circuit: &Circuit) -> String {
+    circuit.model().map_or_else(|| "*".into(), ToString::to_string)
 }
 
 impl Behavior for ProviderActor {
     type Msg = ProviderNews;
 
     async fn started(&mut self, cx: &Cx<ProviderNews>) -> Result<Start, Failure> {
-        if self.desk.view.load().generation == self.memory.breaker.generation() {
-            // The view stands; a probe that is out stays the only one.
-            self.arm(cx);
-            self.report(cx);
-        } else {
-            self.publish(cx);
+        for circuit in self.circuits() {
+            let generation =
+                self.vault.with(|memory| memory.known(&circuit.model().cloned()).breaker.generation());
+            // A view that stands is left alone: a probe that is out stays the only one.
+            if circuit.view.load().generation != generation {
+                self.publish(&circuit, cx);
+            }
+            self.show(&circuit);
         }
+        self.tell_health(cx);
+        self.arm(cx);
         Ok(Start::Ready)
     }
 
     async fn handle(&mut self, news: ProviderNews, cx: &Cx<ProviderNews>) -> Result<(), Failure> {
         match news {
             ProviderNews::Outcome(outcome) => self.heard(outcome, cx),
+            ProviderNews::Slow(slow) => self.slow(&slow, cx),
+            ProviderNews::Order(order) => self.ordered(order, cx),
             ProviderNews::Wake => self.woken(cx),
         }
         Ok(())

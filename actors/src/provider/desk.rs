@@ -1,25 +1,23 @@
 //! Where callers are admitted to a provider, without asking its actor.
 //!
-//! The actor publishes a [`View`]; a caller that passes it holds a [`Permit`] while it calls, and the permit
-//! reports the outcome, also when it is just dropped. Refusals say nothing about the provider and cost no
-//! more than a few reads. Deciding is not done here.
+//! The actor publishes how the circuits stand; a caller that passes them holds a [`Permit`] while it calls.
+//! Refusals say nothing about the provider and cost no more than a few reads. Deciding is not done here.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
-use metrics::{Counter, Histogram};
+use arc_swap::{ArcSwap, Guard};
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    actor::{Outcome, ProviderNews},
-    breaker::State,
+    actor::{Order, ProviderNews},
+    breaker::{Breaker, State, Trial},
+    bulkhead::{Bulkhead, Place},
+    circuit::Circuit,
+    permit::{Metrics, Passes, Permit},
     policy::ProviderPolicy,
 };
 use crate::{
@@ -28,67 +26,35 @@ use crate::{
     supervision::Handle,
 };
 
-/// What a provider's actor has decided.
-pub(crate) struct View {
-    pub(crate) generation: u64,
-    pub(crate) state: State,
-    /// Why it is not closed.
-    pub(crate) reason: Arc<str>,
-    /// The one probe of a half-open circuit.
-    pub(crate) probe: AtomicBool,
-}
-
-impl View {
-    pub(crate) fn probe_is_out(&self) -> bool {
-        self.state == State::HalfOpen && self.probe.load(Ordering::Acquire)
-    }
-}
-
 /// One provider as callers know it. It outlives every life of the actor behind it.
 pub struct ProviderDesk {
     pub(crate) name: Arc<str>,
     pub(crate) provider: Arc<dyn Provider>,
-    pub(crate) policy: ProviderPolicy,
-    pub(crate) view: ArcSwap<View>,
-    pub(crate) actor: Handle<ProviderNews>,
+    policy: ArcSwap<ProviderPolicy>,
+    account: Arc<Circuit>,
+    models: Mutex<BTreeMap<Arc<str>, Arc<Circuit>>>,
+    actor: Handle<ProviderNews>,
     clock: Arc<dyn Clock>,
-    bulkhead: Arc<Semaphore>,
-    answered: AtomicU64,
-    failed: AtomicU64,
-    metrics: Metrics,
+    bulkhead: Arc<Bulkhead>,
+    pub(super) metrics: Metrics,
 }
 
-/// How a provider is, for people and programs.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProviderStatus {
-    /// Its name.
-    pub name: Arc<str>,
-    /// `closed`, `open` or `half_open`.
-    pub circuit: &'static str,
-    /// Why it is not closed.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub reason: Arc<str>,
-    /// Milliseconds until it may be probed, while open.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub probe_in_ms: Option<u64>,
-    /// Attempts under way.
-    pub in_flight: usize,
-    /// How many may be; nothing, if as many as come.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_concurrent: Option<usize>,
-    /// Attempts that were answered.
-    pub answered: u64,
-    /// Attempts that failed.
-    pub failed: u64,
+/// What a caller is about to ask.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ask {
+    /// Until when it waits for an answer.
+    pub deadline: Option<Instant>,
 }
 
 /// Why a caller was not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// `CircuitOpen` or `Busy`.
+    /// `CircuitOpen`, `Isolated`, `Busy`, `Throttled` or `NoTime`.
     pub kind: ErrorKind,
     /// How long until it may be worth coming back.
     pub retry_after: Option<Duration>,
+    /// Would it be admitted if it insisted, because nobody else can answer it?
+    pub soft: bool,
 }
 
 impl ProviderDesk {
@@ -96,22 +62,20 @@ impl ProviderDesk {
         name: Arc<str>,
         provider: Arc<dyn Provider>,
         policy: ProviderPolicy,
-        view: View,
         actor: Handle<ProviderNews>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let metrics = Metrics::new(&name);
+        let account = Circuit::new(None, &Breaker::new(policy.breaker.unwrap_or_default()));
         Self {
+            metrics: Metrics::new(&name),
             name,
             provider,
-            policy,
-            view: ArcSwap::from_pointee(view),
+            account: Arc::new(account),
+            models: Mutex::default(),
             actor,
             clock,
-            bulkhead: Arc::new(Semaphore::new(capacity(&policy))),
-            answered: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            metrics,
+            bulkhead: Arc::new(Bulkhead::new(policy.max_concurrent)),
+            policy: ArcSwap::from_pointee(policy),
         }
     }
 
@@ -125,159 +89,258 @@ impl ProviderDesk {
         &self.actor
     }
 
-    /// Admits one attempt, or says why not. The circuit is looked at first and the probe is taken last: an
-    /// open circuit costs no slot, and a scarce probe is not spent on a full bulkhead (PC6).
-    pub fn admit(self: &Arc<Self>, now: Instant) -> Result<Permit, Refusal> {
-        let view = self.view.load();
-        if let State::Open { until } = view.state {
-            return Err(self.refuse(ErrorKind::CircuitOpen, Some(until.saturating_duration_since(now))));
+    /// How it is protected now.
+    pub fn policy(&self) -> Guard<Arc<ProviderPolicy>> {
+        self.policy.load()
+    }
+
+    /// The circuit of the whole account: it opens when the provider cannot be reached, or refuses our key.
+    pub fn account(&self) -> &Arc<Circuit> {
+        &self.account
+    }
+
+    /// The circuit of one model. There is one from the first time that somebody asks for it.
+    pub fn model(&self, model: &str) -> Arc<Circuit> {
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(circuit) = models.get(model) {
+            return circuit.clone();
         }
-        if view.probe_is_out() {
-            return Err(self.refuse(ErrorKind::CircuitOpen, None));
+        let name: Arc<str> = model.into();
+        let breaker = Breaker::new(self.policy().breaker.unwrap_or_default());
+        models.entry(name.clone()).or_insert_with(|| Arc::new(Circuit::new(Some(name), &breaker))).clone()
+    }
+
+    /// The circuits of all models, in order of their names.
+    pub fn models(&self) -> Vec<Arc<Circuit>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Protects it by `policy` from now on. Nothing that was learnt is lost: circuits stay as they are, and calls
+    /// under way end as they began.
+    pub fn adapt(&self, policy: ProviderPolicy) -> Result<(), &'static str> {
+        policy.check()?;
+        self.policy.store(Arc::new(policy));
+        self.bulkhead.resize(policy.max_concurrent);
+        self.tell(ProviderNews::Order(Order::Adapt));
+        Ok(())
+    }
+
+    /// Takes it out, for so long or until [`close`](Self::close) is called: calls are refused as `isolated`.
+    /// `reason` is told to everybody; it should say who did it and why.
+    pub fn isolate(&self, time: Option<Duration>, reason: impl Into<Arc<str>>) {
+        let until = time.map(|time| self.now() + time);
+        self.tell(ProviderNews::Order(Order::Isolate { until, reason: reason.into() }));
+    }
+
+    /// Lets calls pass again at once: closes the circuits of the account and of all models.
+    pub fn close(&self) {
+        self.tell(ProviderNews::Order(Order::Close));
+    }
+
+    /// Admits one attempt, or says why not. The circuits are looked at first and a probe is taken last: an open
+    /// circuit costs no place, and a scarce probe is not spent on a full bulkhead (PC6).
+    pub fn admit(self: &Arc<Self>, model: &Arc<Circuit>, ask: Ask) -> Result<Permit, Refusal> {
+        let now = self.now();
+        let looked = self.look(model, ask, now, false);
+        let place = looked.and_then(|()| self.bulkhead.enter().ok_or_else(|| self.busy(true)));
+        place.and_then(|place| self.pass(model, place, now)).map_err(|refusal| self.refused(refusal))
+    }
+
+    /// The same for a call that nobody else can answer: it passes a circuit that only some may pass, and waits for
+    /// a place as long as the policy and its deadline let it.
+    pub async fn admit_insisting(
+        self: &Arc<Self>,
+        model: &Arc<Circuit>,
+        ask: Ask,
+    ) -> Result<Permit, Refusal> {
+        self.insist(model, ask).await.map_err(|refusal| self.refused(refusal))
+    }
+
+    async fn insist(self: &Arc<Self>, model: &Arc<Circuit>, ask: Ask) -> Result<Permit, Refusal> {
+        self.look(model, ask, self.now(), true)?;
+        let patience = self.now() + self.policy().max_wait;
+        let place = self.bulkhead.wait(ask.deadline.map_or(patience, |end| end.min(patience))).await;
+        let place = place.ok_or_else(|| self.busy(false))?;
+        // What was seen before the wait may be old.
+        let now = self.now();
+        self.look(model, ask, now, true)?;
+        self.pass(model, place, now)
+    }
+
+    fn look(&self, model: &Circuit, ask: Ask, now: Instant, insist: bool) -> Result<(), Refusal> {
+        self.account.look(now, insist)?;
+        model.look(now, insist)?;
+        let expected = now + model.pace.expected();
+        if ask.deadline.is_some_and(|deadline| deadline <= expected) {
+            model.pace.doubt();
+            return Err(Refusal { kind: ErrorKind::NoTime, retry_after: None, soft: false });
         }
-        let Ok(slot) = self.bulkhead.clone().try_acquire_owned() else {
-            return Err(self.refuse(ErrorKind::Busy, None));
+        Ok(())
+    }
+
+    fn pass(self: &Arc<Self>, model: &Arc<Circuit>, place: Place, now: Instant) -> Result<Permit, Refusal> {
+        let account = self.account.pass()?;
+        let passes = match model.pass() {
+            Ok(model) => Passes { account, model },
+            Err(refusal) => {
+                self.account.give_back(account);
+                return Err(refusal);
+            }
         };
-        let probe = view.state == State::HalfOpen;
-        if probe && view.probe.swap(true, Ordering::AcqRel) {
-            return Err(self.refuse(ErrorKind::CircuitOpen, None));
-        }
-        Ok(Permit { desk: self.clone(), generation: view.generation, started: now, open: true, _slot: slot })
+        let (desk, model) = (self.clone(), model.clone());
+        Ok(Permit { desk, model, passes, started: now, _place: place, slow: false, open: true })
     }
 
-    fn refuse(&self, kind: ErrorKind, retry_after: Option<Duration>) -> Refusal {
-        self.metrics.ended(Some(kind));
-        Refusal { kind, retry_after }
+    fn busy(&self, may_wait: bool) -> Refusal {
+        let soft = may_wait && !self.policy().max_wait.is_zero();
+        Refusal { kind: ErrorKind::Busy, retry_after: None, soft }
     }
 
-    /// Could a call be admitted, as far as the circuit is concerned?
+    fn refused(&self, refusal: Refusal) -> Refusal {
+        self.metrics.ended(Some(refusal.kind));
+        refusal
+    }
+
+    /// Can it be reached, and is there a model that answers, as far as the circuits tell?
     pub fn is_usable(&self) -> bool {
-        self.view.load().state == State::Closed
+        let models = self.models();
+        let closed = |circuit: &Circuit| circuit.state() == State::Closed;
+        closed(&self.account) && (models.is_empty() || models.iter().any(|model| closed(model)))
     }
 
     /// Does it wait for a call to try it out?
-    pub(crate) fn wants_probe(&self) -> bool {
-        let view = self.view.load();
-        view.state == State::HalfOpen && !view.probe_is_out()
+    pub(crate) fn wants_probe(&self, model: &Circuit) -> bool {
+        let views = [self.account.view.load(), model.view.load()];
+        let one = |state| state == State::HalfOpen(Trial::One);
+        views.iter().any(|view| one(view.state) && !view.probe_is_out())
+            && views.iter().all(|view| view.state.shut_until().is_none())
     }
 
-    /// Why the circuit is not closed, in one sentence; empty when it is.
-    pub fn reason(&self) -> Arc<str> {
-        self.view.load().reason.clone()
+    /// Why calls for this model are refused, in one sentence; empty when they are not.
+    pub fn reason(&self, model: &Circuit) -> Arc<str> {
+        let account = self.account.view.load();
+        if account.state == State::Closed { model.view.load().reason.clone() } else { account.reason.clone() }
     }
 
     /// Attempts under way.
     pub fn in_flight(&self) -> usize {
-        capacity(&self.policy) - self.bulkhead.available_permits()
+        self.bulkhead.taken()
+    }
+
+    /// A message that is lost is counted: the actor's decisions stand until it hears more.
+    pub(super) fn tell(&self, news: ProviderNews) {
+        if self.actor.tell(news).is_err() {
+            self.metrics.dropped.increment(1);
+        }
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.clock.now()
     }
 
     /// How it is.
     pub fn status(&self, now: Instant) -> ProviderStatus {
-        let view = self.view.load();
-        let probe_in_ms = match view.state {
-            State::Open { until } => Some(until.saturating_duration_since(now).as_millis() as u64),
-            _ => None,
-        };
+        let models: Vec<_> = self.models().iter().map(|model| CircuitStatus::of(model, now)).collect();
+        let account = CircuitStatus::of(&self.account, now);
+        let worst = models.iter().rev().max_by_key(|model| model.severity());
+        let deciding = worst.filter(|_| account.severity() == 0).unwrap_or(&account);
         ProviderStatus {
             name: self.name.clone(),
-            circuit: view.state.name(),
-            reason: view.reason.clone(),
-            probe_in_ms,
+            circuit: deciding.circuit,
+            reason: deciding.reason.clone(),
+            since_unix_ms: deciding.since_unix_ms,
+            probe_in_ms: deciding.probe_in_ms,
             in_flight: self.in_flight(),
-            max_concurrent: self.policy.max_concurrent,
-            answered: self.answered.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
+            waiting: self.bulkhead.waiting(),
+            max_concurrent: self.bulkhead.limit(),
+            answered: models.iter().map(|model| model.answered).sum(),
+            failed: models.iter().map(|model| model.failed).sum(),
+            account,
+            models,
         }
     }
 }
 
-fn capacity(policy: &ProviderPolicy) -> usize {
-    policy.max_concurrent.unwrap_or(Semaphore::MAX_PERMITS)
+/// How a provider is, for people and programs.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProviderStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// `closed`, `open`, `half_open` or `isolated`: the account's circuit, or the worst of its models.
+    pub circuit: &'static str,
+    /// Why it is not closed.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub reason: Arc<str>,
+    /// Since when it is not closed, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_unix_ms: Option<u64>,
+    /// Milliseconds until a call may try it, while nothing passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe_in_ms: Option<u64>,
+    /// The circuit that all its models share.
+    pub account: CircuitStatus,
+    /// The circuit of each model.
+    pub models: Vec<CircuitStatus>,
+    /// Attempts under way.
+    pub in_flight: usize,
+    /// Calls that wait for a place.
+    pub waiting: usize,
+    /// How many attempts may be under way; nothing, if as many as come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<usize>,
+    /// Attempts that were answered.
+    pub answered: u64,
+    /// Attempts that failed.
+    pub failed: u64,
 }
 
-/// The right to make one attempt. Its slot comes home when it is dropped, whatever happened.
-pub struct Permit {
-    desk: Arc<ProviderDesk>,
-    generation: u64,
-    started: Instant,
-    open: bool,
-    _slot: OwnedSemaphorePermit,
+/// How one circuit is.
+#[derive(Clone, Debug, Serialize)]
+pub struct CircuitStatus {
+    /// The model; nothing for the one of the whole account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Arc<str>>,
+    /// `closed`, `open`, `half_open` or `isolated`.
+    pub circuit: &'static str,
+    /// Of a hundred calls so many may pass, while it is half-open; nothing, if one at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<u8>,
+    /// Why it is not closed.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub reason: Arc<str>,
+    /// Since when it is not closed, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_unix_ms: Option<u64>,
+    /// Milliseconds until a call may try it, while nothing passes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe_in_ms: Option<u64>,
+    /// Attempts that were answered.
+    pub answered: u64,
+    /// Attempts that failed.
+    pub failed: u64,
 }
 
-impl Permit {
-    /// When the attempt began.
-    pub fn started(&self) -> Instant {
-        self.started
+impl CircuitStatus {
+    fn severity(&self) -> u8 {
+        ["half_open", "open", "isolated"]
+            .iter()
+            .position(|name| *name == self.circuit)
+            .map_or(0, |at| at as u8 + 1)
     }
 
-    /// The provider it is for.
-    pub fn desk(&self) -> &Arc<ProviderDesk> {
-        &self.desk
-    }
-
-    /// Notes that the first content has arrived.
-    pub(crate) fn first_token(&self) {
-        self.desk.metrics.first_token.record(self.desk.clock.now().saturating_duration_since(self.started));
-    }
-
-    /// Reports that the provider answered.
-    pub(crate) fn answered(mut self) {
-        self.desk.answered.fetch_add(1, Ordering::Relaxed);
-        self.report(None);
-    }
-
-    /// Reports how the attempt failed.
-    pub(crate) fn failed(mut self, kind: ErrorKind) {
-        self.desk.failed.fetch_add(1, Ordering::Relaxed);
-        self.report(Some(kind));
-    }
-
-    fn report(&mut self, failure: Option<ErrorKind>) {
-        self.open = false;
-        let desk = &self.desk;
-        desk.metrics.ended(failure);
-        desk.metrics.attempt.record(desk.clock.now().saturating_duration_since(self.started));
-        let outcome = Outcome { generation: self.generation, failure };
-        if desk.actor.tell(ProviderNews::Outcome(outcome)).is_err() {
-            desk.metrics.dropped.increment(1);
-        }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if self.open {
-            self.report(Some(ErrorKind::Cancelled));
-        }
-    }
-}
-
-/// Handles made once: a call touches no registry.
-struct Metrics {
-    answered: Counter,
-    ended: [Counter; ErrorKind::ALL.len()],
-    attempt: Histogram,
-    first_token: Histogram,
-    dropped: Counter,
-}
-
-impl Metrics {
-    fn new(provider: &str) -> Self {
-        let attempts = |outcome: &'static str| metrics::counter!("mainstay_attempts_total", "provider" => provider.to_string(), "outcome" => outcome);
-        let label = || provider.to_string();
+    fn of(circuit: &Circuit, now: Instant) -> Self {
+        let view = circuit.view.load();
+        let until = view.state.shut_until();
+        let share = if let State::HalfOpen(Trial::Share(share)) = view.state { Some(share) } else { None };
         Self {
-            answered: attempts("ok"),
-            ended: ErrorKind::ALL.map(|kind| attempts(kind.code())),
-            attempt: metrics::histogram!("mainstay_attempt_seconds", "provider" => label()),
-            first_token: metrics::histogram!("mainstay_first_token_seconds", "provider" => label()),
-            dropped: metrics::counter!("mainstay_outcomes_dropped_total", "provider" => label()),
-        }
-    }
-
-    fn ended(&self, failure: Option<ErrorKind>) {
-        match failure {
-            Some(kind) => self.ended[kind as usize].increment(1),
-            None => self.answered.increment(1),
+            model: circuit.model().cloned(),
+            circuit: view.state.name(),
+            share,
+            reason: view.reason.clone(),
+            since_unix_ms: view.since_unix_ms,
+            probe_in_ms: until.map(|until| until.saturating_duration_since(now).as_millis() as u64),
+            answered: circuit.answered.load(Ordering::Relaxed),
+            failed: circuit.failed.load(Ordering::Relaxed),
         }
     }
 }

@@ -5,11 +5,24 @@
 //! permission, so a crash of it delays nobody: its last decision stands until its next life publishes.
 
 pub mod actor;
+pub mod adaptive;
 pub mod breaker;
+pub mod budget;
+mod bulkhead;
+pub mod circuit;
 pub mod desk;
+pub mod limiter;
+mod pace;
+pub mod permit;
 pub mod policy;
+mod sliding;
+mod story;
+pub mod window;
 
-pub use desk::{ProviderDesk, ProviderStatus};
+pub use circuit::Circuit;
+pub use desk::{CircuitStatus, ProviderDesk, ProviderStatus};
 
+#[cfg(test)]
+mod agenda_tests;
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use super::window::Window;
 use crate::backoff::{Backoff, Jitter};
 
 /// The largest bulkhead: beyond it the limit would protect nobody.
 const MAX_CONCURRENT: usize = 100_000;
+/// The largest number of calls in a window: each takes some bytes.
+const MAX_WINDOW: u32 = 10_000;
 
 /// How one provider is protected. Each part may be left out, and then does nothing (PC1).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,9 +17,12 @@ pub struct ProviderPolicy {
     pub timeouts: Option<Timeouts>,
     /// When to stop asking; `None`: never.
     pub breaker: Option<BreakerPolicy>,
-    /// How many attempts may run at once; one more is refused at once as `busy` and the chain moves on.
+    /// How many attempts may run at once; one more is refused as `busy` and the chain moves on.
     /// Default 20, at least 1; `None`: as many as come.
     pub max_concurrent: Option<usize>,
+    /// How long a call may wait for a place when nobody else can answer it; as many may wait as may run.
+    /// Default 2 s; 0: it never waits.
+    pub max_wait: Duration,
 }
 
 /// Four limits, because one number cannot fit an answer that is written word by word (PC18).
@@ -32,19 +38,46 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
-/// When a circuit opens, and for how long.
+/// When a circuit opens, and how it closes again. Each of its rules is enough to open it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BreakerPolicy {
-    /// This many failures in a row open the circuit. Default 5, at least 1.
+    /// This many failures in a row. Default 5, at least 1.
     pub failures: u32,
-    /// How long it stays open: each reopening without a recovery between doubles it.
-    /// Default 5 s, doubling to 120 s, ± 20 %.
+    /// How far back the shares below look. Default the last 60 s.
+    pub window: Window,
+    /// With fewer calls in the window than these, shares say nothing. Default 10, at least 1.
+    pub min_calls: u32,
+    /// Such a share of failures among the calls of the window. Default 0.5; `None`: shares do not matter.
+    pub failing_share: Option<f64>,
+    /// Slow calls, counted as soon as they are late. `None`: slowness does not matter.
+    pub slow: Option<SlowPolicy>,
+    /// How long it stays open: each reopening without a recovery between doubles it; a longer wait that the
+    /// provider asks for holds, up to 5 min. Default 5 s, doubling to 120 s, ± 20 %.
     pub open: Backoff,
+    /// After that calls pass one at a time; so many have to go well before more may pass. Default 3, at least 1.
+    pub probes: u32,
+    /// Then a growing share of calls passes: 5, 10, 25, 50 and at last all of a hundred. Each step lasts so long and
+    /// ten outcomes, or fifteen times so long. Default 2 s; 0: all calls pass after the probes.
+    pub ramp: Duration,
+}
+
+/// When a call is slow, and how many of them open a circuit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlowPolicy {
+    /// A stream without content for so long. Default 10 s.
+    pub first_token: Duration,
+    /// A whole answer that takes so long. Default 60 s.
+    pub whole: Duration,
+    /// Such a share of slow calls among the calls of the window. Default 0.8.
+    pub share: f64,
+    /// This many slow calls in a row. Default 10, at least 1.
+    pub in_a_row: u32,
 }
 
 impl ProviderPolicy {
     /// No protection at all, to begin a policy of single parts with.
-    pub const NONE: Self = Self { timeouts: None, breaker: None, max_concurrent: None };
+    pub const NONE: Self =
+        Self { timeouts: None, breaker: None, max_concurrent: None, max_wait: Duration::ZERO };
 
     /// Says which setting is out of its range, if one is.
     pub fn check(&self) -> Result<(), &'static str> {
@@ -77,8 +110,30 @@ impl Timeouts {
 
 impl BreakerPolicy {
     fn check(self) -> Result<(), &'static str> {
-        match self.failures {
-            0 => Err("`breaker.failures` must be at least 1"),
+        let share = |share: f64| share > 0.0 && share <= 1.0;
+        match self {
+            Self { failures: 0, .. } => Err("`breaker.failures` must be at least 1"),
+            Self { min_calls: 0, .. } => Err("`breaker.min_calls` must be at least 1"),
+            Self { probes: 0, .. } => Err("`breaker.probes` must be at least 1"),
+            Self { window: Window::Calls(0), .. } => Err("`breaker.window` must hold at least 1 call"),
+            Self { window: Window::Calls(calls), .. } if calls > MAX_WINDOW => {
+                Err("`breaker.window` must hold at most 10000 calls")
+            }
+            Self { window: Window::Time(time), .. } if time < Duration::from_secs(1) => {
+                Err("`breaker.window` must last at least 1 s")
+            }
+            Self { failing_share: Some(failing), .. } if !share(failing) => {
+                Err("`breaker.failing_share` must be above 0 and at most 1")
+            }
+            Self { slow: Some(slow), .. } if !share(slow.share) => {
+                Err("`breaker.slow.share` must be above 0 and at most 1")
+            }
+            Self { slow: Some(SlowPolicy { in_a_row: 0, .. }), .. } => {
+                Err("`breaker.slow.in_a_row` must be at least 1")
+            }
+            Self { slow: Some(slow), .. } if slow.first_token.min(slow.whole).is_zero() => {
+                Err("a call cannot be slow after no time at all: `breaker.slow` needs times longer than 0")
+            }
             _ => self.open.check(),
         }
     }
@@ -102,13 +157,34 @@ impl Default for BreakerPolicy {
             max: Duration::from_secs(120),
             jitter: Jitter::Spread(0.2),
         };
-        Self { failures: 5, open }
+        Self {
+            failures: 5,
+            window: Window::Time(Duration::from_secs(60)),
+            min_calls: 10,
+            failing_share: Some(0.5),
+            slow: Some(SlowPolicy::default()),
+            open,
+            probes: 3,
+            ramp: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Default for SlowPolicy {
+    fn default() -> Self {
+        Self {
+            first_token: Duration::from_secs(10),
+            whole: Duration::from_secs(60),
+            share: 0.8,
+            in_a_row: 10,
+        }
     }
 }
 
 impl Default for ProviderPolicy {
     fn default() -> Self {
         let (timeouts, breaker) = (Timeouts::default(), BreakerPolicy::default());
-        Self { timeouts: Some(timeouts), breaker: Some(breaker), max_concurrent: Some(20) }
+        let max_wait = Duration::from_secs(2);
+        Self { timeouts: Some(timeouts), breaker: Some(breaker), max_concurrent: Some(20), max_wait }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::policy::{BreakerPolicy, ProviderPolicy};
+use super::{
+    desk::Ask,
+    policy::{BreakerPolicy, ProviderPolicy},
+};
 use crate::{
     backoff::{Backoff, Jitter},
     chain::policy::ChainPolicy,
@@ -17,7 +20,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Opens after two failures for exactly five seconds, then ten.
 fn policy() -> ProviderPolicy {
     let open = Backoff { min: 5 * SECOND, max: 60 * SECOND, jitter: Jitter::Spread(0.0) };
-    let breaker = Some(BreakerPolicy { failures: 2, open });
+    let breaker = Some(BreakerPolicy { failures: 2, open, probes: 1, ..BreakerPolicy::default() });
     ProviderPolicy { breaker, max_concurrent: Some(2000), ..ProviderPolicy::default() }
 }
 
@@ -37,6 +40,11 @@ async fn failed_until_open(world: &World) {
 
 fn circuit(world: &World) -> &'static str {
     world.desk(0).status(world.system().commons().now()).circuit
+}
+
+/// The share of calls that pass.
+fn share(world: &World) -> Option<u8> {
+    world.desk(0).status(world.system().commons().now()).models[0].share
 }
 
 fn life(world: &World, path: &str) -> u64 {
@@ -65,7 +73,7 @@ async fn of_a_thousand_callers_exactly_one_is_the_probe() {
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1); // PC9
     assert_eq!(world.fakes[0].calls(), 3);
     settle().await;
-    assert_eq!(circuit(&world), "closed");
+    assert_eq!(share(&world), Some(5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +88,7 @@ async fn a_probe_whose_caller_leaves_makes_room_for_the_next_one() {
     settle().await;
     assert!(world.chat().call(request()).await.is_ok());
     settle().await;
-    assert_eq!(circuit(&world), "closed");
+    assert_eq!(share(&world), Some(5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +96,7 @@ async fn a_probe_that_is_never_heard_of_again_is_given_up_as_a_lease() {
     let world = world(1).await;
     failed_until_open(&world).await;
     tokio::time::sleep(5 * SECOND).await;
-    let lost = world.desk(0).admit(world.system().commons().now()).unwrap();
+    let lost = world.chat().targets()[0].admit(Ask::default()).unwrap();
     std::mem::forget(lost);
     tokio::time::sleep(3 * 121 * SECOND).await;
     world.fakes[0].set(Act::Answer);
@@ -98,7 +106,7 @@ async fn a_probe_that_is_never_heard_of_again_is_given_up_as_a_lease() {
 #[tokio::test(start_paused = true)]
 async fn a_late_outcome_never_moves_the_circuit() {
     let world = world(1).await;
-    let early = world.desk(0).admit(world.system().commons().now()).unwrap();
+    let early = world.chat().targets()[0].admit(Ask::default()).unwrap();
     failed_until_open(&world).await;
     let before = world.desk(0).status(world.system().commons().now()).probe_in_ms;
     early.answered();
@@ -151,7 +159,7 @@ async fn the_only_probe_stays_the_only_one_when_the_actor_crashes_under_it() {
     assert_eq!(world.chat().call(request()).await.unwrap_err().kind, ErrorKind::CircuitOpen);
     assert!(probe.await.unwrap());
     settle().await;
-    assert_eq!(circuit(&world), "closed");
+    assert_eq!(share(&world), Some(5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,12 +181,16 @@ async fn the_mode_tells_who_is_out_why_and_until_when() {
     assert_eq!(told.mode, Mode::Degraded);
     let reason = &told.reasons[0];
     assert_eq!((&*reason.component, reason.cause), ("provider/a", "circuit"));
-    let text = "provider a is out: 2 failures in a row, the last one server_error; one call at a time tries it again";
+    let text = "provider a, model m, is out: 2 failures in a row, the last one server_error; one call at a time tries it again";
     assert_eq!(&*reason.text, text);
     assert_eq!(reason.expected_until_unix_ms.unwrap() - reason.since_unix_ms, 5000);
     world.fakes[0].set(Act::Answer);
     tokio::time::sleep(5 * SECOND).await;
     assert!(world.chat().call(request()).await.is_ok());
+    settle().await;
+    let told = world.system().mode().snapshot();
+    assert_eq!(&*told.reasons[0].text, "provider a, model m, is coming back: 5 % of its calls pass");
+    tokio::time::sleep(4 * 30 * SECOND).await;
     settle().await;
     assert_eq!(world.system().mode().now(), Mode::Normal);
 }

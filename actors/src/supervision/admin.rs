@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     child::ChildSpec,
-    policy::{Restart, RestartPolicy},
+    policy::{AutoShutdown, Restart, RestartPolicy},
     slot::{CallError, Handle, Patience},
     supervisor::{ChildNews, News},
     tree::{Node, TreeSnapshot},
@@ -48,7 +48,7 @@ pub enum AdminError {
     Failed(Exit),
     /// The spec makes no sense.
     #[error(transparent)]
-    BadSpec(BadSpec),
+    BadSpec(#[from] BadSpec),
     /// The supervisor is on its way to its end.
     #[error("the supervisor is shutting down")]
     ShuttingDown,
@@ -118,10 +118,23 @@ impl Children {
 }
 
 impl BadSpec {
-    pub(super) fn check(spec: &ChildSpec) -> Result<(), Self> {
+    /// Of a supervisor and those it is made with.
+    pub(super) fn check_all(path: &str, policy: &RestartPolicy, children: &[ChildSpec]) -> Result<(), Self> {
+        policy.check().map_err(|problem| Self { place: path.into(), problem })?;
+        children.iter().try_for_each(|child| Self::check(path, policy, child))?;
+        Self::check_names(children)
+    }
+
+    /// Of one child that a supervisor is given.
+    pub(super) fn check(above: &str, policy: &RestartPolicy, spec: &ChildSpec) -> Result<(), Self> {
         let bad = |problem| Self { place: spec.path().to_string(), problem };
-        if spec.name().is_empty() {
-            return Err(bad("a child needs a name"));
+        match spec.path().rsplit_once('/') {
+            Some((_, "")) => return Err(bad("a child needs a name")),
+            Some((place, _)) if place == above => {}
+            _ => return Err(bad("its path must be that of its supervisor, a `/` and its name")),
+        }
+        if spec.role.significant && policy.auto_shutdown == AutoShutdown::Never {
+            return Err(bad("it is significant, but its supervisor's `auto_shutdown` is never"));
         }
         if spec.role.significant && spec.role.restart == Restart::Permanent {
             return Err(bad("a permanent child never ends by itself, so it cannot be significant"));
@@ -132,11 +145,7 @@ impl BadSpec {
         }
     }
 
-    pub(super) fn check_policy(path: &str, policy: &RestartPolicy) -> Result<(), Self> {
-        policy.check().map_err(|problem| Self { place: path.into(), problem })
-    }
-
-    pub(super) fn check_names(children: &[ChildSpec]) -> Result<(), Self> {
+    fn check_names(children: &[ChildSpec]) -> Result<(), Self> {
         let mut names: Vec<_> = children.iter().map(|child| child.name()).collect();
         names.sort_unstable();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -1,24 +1,20 @@
-//! How one child is started, and how its end is noticed.
+//! What a supervisor knows of a child: how it is made, started, ended and shown.
 //!
-//! Each life is awaited by a task of its own, which reports only when the life's task is over: the next life
-//! never meets the last one's resources, unless that one was abandoned. Whether and when there is a next life
-//! is not decided here.
+//! A next life waits until the last one is over: it never meets that one's resources, unless that one was
+//! abandoned. Whether and when there is a next life is not decided here.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
-use ractor::{Actor, ActorCell};
+use ractor::ActorCell;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    below::Below,
     decision::Role,
+    life::{Begin, Ended, Launch, Launcher, Running},
     policy::{Restart, Shutdown},
     slot::{Handle, Slot, SlotState, slot},
     tree::Node,
@@ -26,7 +22,7 @@ use super::{
 use crate::{
     commons::Commons,
     mode::board::{Concern, Health, Reporter},
-    shell::{Behavior, Birth, Envelope, Exit, Shell, panic_text},
+    shell::{Behavior, Exit, contain},
 };
 
 /// What a supervisor knows of a child before it runs.
@@ -38,53 +34,12 @@ pub struct ChildSpec {
     pub(crate) answer_within: Option<Duration>,
     start: Duration,
     /// Those it supervises, if it is a supervisor.
-    below: Option<Below>,
+    below: Option<Arc<Below>>,
     /// Cancelled when its last life is over.
     last_life: Mutex<CancellationToken>,
     reporter: OnceLock<Reporter>,
     launcher: Box<dyn Launch>,
 }
-
-/// The children of one supervisor, in start order.
-pub(crate) type Below = Arc<Mutex<Vec<Arc<ChildSpec>>>>;
-
-pub(crate) fn locked(below: &Below) -> MutexGuard<'_, Vec<Arc<ChildSpec>>> {
-    below.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A life under way.
-pub(crate) struct Running {
-    stop: Box<dyn Fn() + Send + Sync>,
-    cell: ActorCell,
-    exit: Arc<OnceLock<Exit>>,
-    pulse: Pulse,
-    ping: Box<dyn Fn() + Send + Sync>,
-}
-
-/// What a life shows of its work without being asked.
-#[derive(Clone, Default)]
-pub(crate) struct Pulse(Arc<Counts>);
-
-#[derive(Default)]
-struct Counts {
-    /// Beginnings and ends of handlers: odd while one runs.
-    beats: AtomicU64,
-    /// Pings that came through the mailbox.
-    pongs: AtomicU64,
-}
-
-impl Pulse {
-    pub(crate) fn beat(&self) {
-        self.0.beats.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn pong(&self) {
-        self.0.pongs.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Resolves when a life is over and its resources are gone.
-pub(crate) type Ended = BoxFuture<'static, Exit>;
 
 impl ChildSpec {
     /// A child at `path`, made anew by `make` for each of its lives (the argument counts them from 1). It is
@@ -99,7 +54,7 @@ impl ChildSpec {
     }
 
     /// A child at an address and a place that are already known, over those `below` it.
-    pub(crate) fn at<B, F>(slot: Slot<B::Msg>, node: Arc<Node>, below: Option<Below>, make: F) -> Self
+    pub(crate) fn at<B, F>(slot: Slot<B::Msg>, node: Arc<Node>, below: Option<Arc<Below>>, make: F) -> Self
     where
         B: Behavior,
         F: Fn(u64) -> B + Send + Sync + 'static,
@@ -183,6 +138,14 @@ impl ChildSpec {
         self.reporter.get().into_iter().for_each(|reporter| reporter.report(health, text, None));
     }
 
+    /// Begins the end of one of its lives.
+    pub(crate) fn end(&self, running: &Running) {
+        match self.shutdown {
+            Shutdown::Brutal => running.kill(),
+            Shutdown::Within(_) | Shutdown::Infinity => running.stop(),
+        }
+    }
+
     /// How long its end may take before it is killed, or before a kill is given up.
     pub(crate) fn patience(&self) -> Option<Duration> {
         match self.shutdown {
@@ -201,7 +164,7 @@ impl ChildSpec {
     /// that ended by a crash nobody else says so.
     pub(crate) fn publish(&self, state: SlotState) {
         if let (Some(below), SlotState::Restarting { .. } | SlotState::Down) = (&self.below, &state) {
-            locked(below).iter().for_each(|child| child.publish(state.clone()));
+            below.publish(&state);
         }
         self.node.publish(state.clone());
         self.launcher.publish(state);
@@ -215,14 +178,18 @@ impl ChildSpec {
         incarnation: u64,
     ) -> Result<(Running, Ended), Exit> {
         let over = CancellationToken::new();
+        let patience = self.patience();
+        let begin = Begin { parent, commons: commons.clone(), incarnation, patience, over: over.clone() };
         let launch = async {
             let last = self.last_life().clone();
             last.cancelled().await;
-            self.launcher.launch(parent, commons.clone(), incarnation, over.clone()).await
+            self.launcher.launch(begin).await
         };
-        let launched = tokio::time::timeout(self.start, launch)
-            .await
-            .unwrap_or_else(|_| Err(Exit::Failed(format!("did not start within {:?}", self.start))))?;
+        let late = || Exit::Failed(format!("did not start within {:?}", self.start));
+        // A start that is cut off is dropped in here too: what panics then is contained.
+        let launched =
+            contain(async { tokio::time::timeout(self.start, launch).await.unwrap_or_else(|_| Err(late())) });
+        let launched = launched.await?;
         *self.last_life() = over;
         self.node.up(incarnation);
         Ok(launched)
@@ -235,105 +202,5 @@ impl ChildSpec {
 
     fn last_life(&self) -> MutexGuard<'_, CancellationToken> {
         self.last_life.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Running {
-    /// Asks for an orderly end.
-    pub(crate) fn stop(&self) {
-        (self.stop)();
-    }
-
-    /// Ends it at its next await.
-    pub(crate) fn kill(&self) {
-        self.cell.kill();
-    }
-
-    /// The same, and says why.
-    pub(crate) fn kill_hung(&self, busy: Duration) {
-        let _ = self.exit.set(Exit::Hung(busy.as_millis() as u64));
-        self.kill();
-    }
-
-    /// How many handlers have begun and ended.
-    pub(crate) fn beats(&self) -> u64 {
-        self.pulse.0.beats.load(Ordering::Relaxed)
-    }
-
-    /// How many pings have come through.
-    pub(crate) fn pongs(&self) -> u64 {
-        self.pulse.0.pongs.load(Ordering::Relaxed)
-    }
-
-    /// Sends a ping through the mailbox.
-    pub(crate) fn ping(&self) {
-        (self.ping)();
-    }
-
-    /// Waits until it no longer runs.
-    pub(crate) async fn gone(&self) {
-        let _ = self.cell.wait(None).await;
-    }
-}
-
-trait Launch: Send + Sync {
-    fn launch(
-        &self,
-        parent: Option<ActorCell>,
-        commons: Commons,
-        incarnation: u64,
-        over: CancellationToken,
-    ) -> BoxFuture<'_, Result<(Running, Ended), Exit>>;
-
-    fn publish(&self, state: SlotState);
-}
-
-struct Launcher<M: Send + 'static, F> {
-    slot: Slot<M>,
-    make: F,
-}
-
-impl<B, F> Launch for Launcher<B::Msg, F>
-where
-    B: Behavior,
-    F: Fn(u64) -> B + Send + Sync + 'static,
-{
-    fn launch(
-        &self,
-        parent: Option<ActorCell>,
-        commons: Commons,
-        incarnation: u64,
-        over: CancellationToken,
-    ) -> BoxFuture<'_, Result<(Running, Ended), Exit>> {
-        Box::pin(async move {
-            let (exit, pulse) = (Arc::new(OnceLock::new()), Pulse::default());
-            let made = catch_unwind(AssertUnwindSafe(|| (self.make)(incarnation)));
-            let behavior = made.map_err(|panic| Exit::Panicked(panic_text(&*panic)))?;
-            let birth = Birth { behavior, incarnation, commons, exit: exit.clone(), pulse: pulse.clone() };
-            let shell = Shell::<B>::default();
-            let spawned = match parent {
-                Some(parent) => Actor::spawn_linked(None, shell, birth, parent).await,
-                None => Actor::spawn(None, shell, birth).await,
-            };
-            let (actor, task) = spawned.map_err(|error| {
-                exit.get().cloned().unwrap_or_else(|| Exit::Failed(format!("start: {error}")))
-            })?;
-            self.slot.occupy(actor.clone());
-            let (cell, reason) = (actor.get_cell(), exit.clone());
-            let pinged = actor.clone();
-            let ping = Box::new(move || drop(pinged.cast(Envelope::Ping)));
-            let stop = Box::new(move || drop(actor.cast(Envelope::Shutdown)));
-            let over = over.drop_guard();
-            let ended: Ended = Box::pin(async move {
-                let _ = task.await;
-                drop(over);
-                reason.get().cloned().unwrap_or(Exit::Killed)
-            });
-            Ok((Running { stop, cell, exit, pulse, ping }, ended))
-        })
-    }
-
-    fn publish(&self, state: SlotState) {
-        self.slot.publish(state);
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! Supervisors write their children's nodes; anybody reads a snapshot without asking an actor.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use serde::Serialize;
 
-use super::slot::SlotState;
+use super::{decision::Id, slot::SlotState};
 use crate::shell::Exit;
 
 /// A place in the tree; it stays while the actors at it come and go.
@@ -14,8 +17,11 @@ pub(crate) struct Node {
     pub(crate) path: Arc<str>,
     status: Mutex<Status>,
     /// `None`: it supervises nobody.
-    children: Option<Mutex<Vec<Arc<Self>>>>,
+    children: Option<Mutex<Nodes>>,
 }
+
+/// In start order.
+type Nodes = BTreeMap<Id, Arc<Node>>;
 
 #[derive(Default)]
 struct Status {
@@ -67,19 +73,24 @@ impl Node {
         Arc::new(Self { path, status: Mutex::default(), children: None })
     }
 
-    pub(crate) fn supervisor(path: Arc<str>, children: Vec<Arc<Self>>) -> Arc<Self> {
-        Arc::new(Self { path, status: Mutex::default(), children: Some(Mutex::new(children)) })
+    pub(crate) fn supervisor(path: Arc<str>) -> Arc<Self> {
+        Arc::new(Self { path, status: Mutex::default(), children: Some(Mutex::default()) })
     }
 
-    pub(crate) fn set_children(&self, children: Vec<Arc<Self>>) {
-        if let Some(mine) = &self.children {
-            *mine.lock().unwrap_or_else(PoisonError::into_inner) = children;
-        }
+    pub(crate) fn set_children(&self, children: BTreeMap<Id, Arc<Self>>) {
+        self.children().into_iter().for_each(|mut mine| *mine = children.clone());
     }
 
-    fn children(&self) -> Vec<Arc<Self>> {
-        let mine = self.children.as_ref();
-        mine.map(|mine| mine.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
+    pub(crate) fn insert(&self, child: Id, node: Arc<Self>) {
+        self.children().into_iter().for_each(|mut mine| drop(mine.insert(child, node.clone())));
+    }
+
+    pub(crate) fn remove(&self, child: Id) {
+        self.children().into_iter().for_each(|mut mine| drop(mine.remove(&child)));
+    }
+
+    fn children(&self) -> Option<MutexGuard<'_, Nodes>> {
+        Some(self.children.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn publish(&self, state: SlotState) {
@@ -97,12 +108,17 @@ impl Node {
         self.status().incarnation
     }
 
+    pub(crate) fn restarts(&self) -> u64 {
+        self.status().restarts
+    }
+
     pub(crate) fn exited(&self, exit: Exit) {
         self.status().last_exit = Some(exit);
     }
 
     pub(crate) fn snapshot(&self) -> TreeSnapshot {
-        let children = self.children().iter().map(|child| child.snapshot()).collect();
+        let all = |mine: MutexGuard<'_, Nodes>| mine.values().map(|child| child.snapshot()).collect();
+        let children = self.children().map_or_else(Vec::new, all);
         let status = self.status();
         TreeSnapshot {
             path: self.path.clone(),

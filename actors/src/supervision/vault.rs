@@ -13,8 +13,8 @@ use std::{
 const LIVES: usize = 5;
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// Data that a vault can keep. It must be sound whenever it is left: a crash can come at any time.
-pub trait Legacy: Clone + Send + 'static {
+/// Data that a vault can keep. It must be sound after each piece of work on it: a crash can come at any time.
+pub trait Legacy: Send + 'static {
     /// What is left of it when it is suspected of causing crashes.
     #[must_use]
     fn afresh(&self) -> Self;
@@ -40,8 +40,8 @@ impl<T: Legacy> Vault<T> {
         Self(Arc::new(Mutex::new(Kept { data, opened: VecDeque::new() })))
     }
 
-    /// Takes the data out for a life that begins now; true with it if it is afresh.
-    pub fn open(&self, now: Instant) -> (T, bool) {
+    /// Begins a life that begins now with the data; true if it is afresh.
+    pub fn open(&self, now: Instant) -> bool {
         let mut kept = self.kept();
         kept.opened.retain(|at| now.saturating_duration_since(*at) < WITHIN);
         let suspect = kept.opened.len() >= LIVES;
@@ -50,12 +50,12 @@ impl<T: Legacy> Vault<T> {
             kept.data = kept.data.afresh();
         }
         kept.opened.push_back(now);
-        (kept.data.clone(), suspect)
+        suspect
     }
 
-    /// Puts in what the next life shall begin with.
-    pub fn leave(&self, data: T) {
-        self.kept().data = data;
+    /// Works on the data where it lies. Whatever stands there when a crash comes is what the next life finds.
+    pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+        work(&mut self.kept().data)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept<T>> {
@@ -78,22 +78,27 @@ mod tests {
         Instant::now()
     }
 
+    fn opened(vault: &Vault<u32>, now: Instant) -> (u32, bool) {
+        let afresh = vault.open(now);
+        (vault.with(|data| *data), afresh)
+    }
+
     #[test]
     fn data_that_crashes_five_lives_in_a_row_is_begun_afresh() {
         let (vault, now) = (Vault::new(7), now());
         for _ in 0..LIVES {
-            assert_eq!(vault.open(now), (7, false));
+            assert_eq!(opened(&vault, now), (7, false));
         }
-        assert_eq!(vault.open(now), (0, true)); // B12
-        vault.leave(8);
-        assert_eq!(vault.open(now), (8, false), "and is trusted again");
+        assert_eq!(opened(&vault, now), (0, true)); // B12
+        vault.with(|data| *data = 8);
+        assert_eq!(opened(&vault, now), (8, false), "and is trusted again");
     }
 
     #[test]
     fn lives_that_last_are_no_reason_for_suspicion() {
         let (vault, mut now) = (Vault::new(7), now());
         for _ in 0..100 {
-            assert_eq!(vault.open(now), (7, false));
+            assert_eq!(opened(&vault, now), (7, false));
             now += WITHIN / 4;
         }
     }

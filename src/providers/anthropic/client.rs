@@ -24,13 +24,17 @@ use crate::providers::{
     wire::BadProvider,
 };
 
-const VERSION: &str = "anthropic-version";
+/// The header that every client of this dialect sends.
+pub(crate) const VERSION: &str = "anthropic-version";
+
+/// The header that asks for what is not in the version yet.
+pub(in crate::providers) const BETA: &str = "anthropic-beta";
 
 /// Sent where the caller names none.
 const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// The caller's headers that change what its body means; no other travels to the provider.
-pub const TRAVELLING: [&str; 2] = [VERSION, "anthropic-beta"];
+pub const TRAVELLING: [&str; 2] = [VERSION, BETA];
 
 /// A server of the Anthropic dialect.
 pub struct Anthropic {

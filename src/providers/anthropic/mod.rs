@@ -12,5 +12,8 @@ mod tests;
 #[cfg(any(test, fuzzing))]
 pub(super) use messages::Messages;
 
+pub(super) use client::BETA;
+#[cfg(feature = "server")]
+pub(crate) use client::VERSION;
 pub use client::{Anthropic, TRAVELLING};
 pub(super) use request::MESSAGES;

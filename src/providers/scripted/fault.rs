@@ -8,8 +8,8 @@ use std::{fmt, str::FromStr, time::Duration};
 use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 
-/// One way to fail. Numbers count the events of a stream, the role chunk included; a whole answer has no
-/// events, and breaks in its middle whatever the number.
+/// One way to fail. Numbers count the events of a stream, those before its first word included; a whole answer
+/// has no events, and breaks in its middle whatever the number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// `status=CODE`, then any `; name=value` headers: an error answer of the vendor's kind.
@@ -30,11 +30,11 @@ pub enum Fault {
     Malformed,
     /// `slow=MS`: the first event, or the whole answer's body, comes late.
     Slow(Duration),
-    /// `no-done`: the finish reason comes, `[DONE]` does not.
+    /// `no-done`: everything comes but the last event.
     NoDone,
     /// `error-after=N`: an error event after N events; in place of a whole answer, with status 200.
     ErrorAfter(usize),
-    /// `pings`: keep-alive comments for ever and nothing else; a whole answer hangs after its headers.
+    /// `pings`: keep-alives for ever and nothing else; a whole answer hangs after its headers.
     Pings,
     /// `empty`: an answer without a body.
     Empty,

@@ -1,0 +1,118 @@
+//! What a provider may be asked beyond the first attempts of its calls: retries, hedges and fallback hops
+//! together pay from it, so that an outage is not answered by a multiple of the load.
+//!
+//! It counts requests, never concurrency: failures are fast and streams are long. The parts of a request are added
+//! up as they come; nothing is rounded to whole ones. A pure rule; who pays, and to whom, is decided elsewhere.
+//! Source of the idea: retry budgets of Finagle (RetryBudget), with a floor that suits a few calls a second.
+
+use std::time::{Duration, Instant};
+
+use super::sliding::SlidingSum;
+
+/// What was earned longer ago is forgotten.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Ten tenths are a whole.
+const TOLERANCE: f64 = 1e-6;
+
+/// How much may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BudgetPolicy {
+    /// Extra attempts per first attempt, from 0 to 1. Default 0.1: a total outage costs the provider at most a
+    /// tenth more than its usual load, and failures of up to a tenth of the calls are all tried again.
+    pub share: f64,
+    /// Extra attempts per second where that would be less, from 0 to 1000. Default 0.1: also a provider that is
+    /// asked once a minute gets its retries.
+    pub floor: f64,
+    /// How many of the floor may be saved up, from 0 to 1000. Default 3: the very first calls may be retried.
+    pub burst: u32,
+}
+
+impl BudgetPolicy {
+    /// Says which setting is out of its range, if one is.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self {
+            Self { share, .. } if !(0.0..=1.0).contains(share) => {
+                Err("`budget.share` must be from 0 to 1 extra attempts per call")
+            }
+            Self { floor, .. } if !(0.0..=1000.0).contains(floor) => {
+                Err("`budget.floor` must be from 0 to 1000 extra attempts a second")
+            }
+            Self { burst: 1001.., .. } => Err("`budget.burst` must be from 0 to 1000"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for BudgetPolicy {
+    fn default() -> Self {
+        Self { share: 0.1, floor: 0.1, burst: 3 }
+    }
+}
+
+/// What is left for extra attempts; plain data, so that one life of its owner can leave it to the next.
+#[derive(Clone, Debug)]
+pub struct RetryBudget {
+    policy: BudgetPolicy,
+    /// First attempts of the window.
+    firsts: SlidingSum,
+    /// Earned by first attempts, less what was spent; the floor lends up to its burst.
+    earned: f64,
+    /// What the floor still gives.
+    floor: f64,
+    latest: Instant,
+}
+
+impl RetryBudget {
+    /// Only the floor's burst to begin with.
+    pub fn new(policy: BudgetPolicy, now: Instant) -> Self {
+        let (firsts, floor) = (SlidingSum::new(WINDOW), policy.burst.into());
+        Self { policy, firsts, earned: 0.0, floor, latest: now }
+    }
+
+    /// Puts other settings in force; what was earned stays.
+    pub fn configure(&mut self, policy: BudgetPolicy) {
+        self.policy = policy;
+    }
+
+    /// Earns a first attempt's share.
+    pub fn deposit(&mut self, now: Instant) {
+        self.forward(now);
+        self.firsts.add(1, self.latest);
+        self.earned += self.policy.share;
+    }
+
+    /// Could an extra attempt be paid?
+    pub fn affords(&mut self, now: Instant) -> bool {
+        self.left(now) >= 1
+    }
+
+    /// Pays for an extra attempt; false: there must be none. It is taken from the share and from the floor,
+    /// so that they do not add up.
+    pub fn withdraw(&mut self, now: Instant) -> bool {
+        let affords = self.affords(now);
+        if affords {
+            self.earned = (self.earned - 1.0).max(-f64::from(self.policy.burst));
+            self.floor = (self.floor - 1.0).max(0.0);
+        }
+        affords
+    }
+
+    /// How many extra attempts could be paid now.
+    pub fn left(&mut self, now: Instant) -> u64 {
+        self.forward(now);
+        (self.earned.max(self.floor) + TOLERANCE) as u64
+    }
+
+    /// Callers read the clock before they come here, so their times may be a little out of order.
+    fn forward(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.latest).as_secs_f64();
+        self.latest = self.latest.max(now);
+        self.floor = (self.floor + self.policy.floor * passed).min(self.policy.burst.into());
+        let earnable = self.policy.share * self.firsts.sum(self.latest) as f64;
+        self.earned = self.earned.min(earnable);
+    }
+}
+
+#[cfg(test)]
+#[path = "budget_tests.rs"]
+mod tests;

@@ -1,0 +1,130 @@
+//! The right to make one attempt, and the one way to tell how it went.
+//!
+//! Whatever happens to an attempt, also being dropped, its permit frees its place and tells the provider's actor.
+//! Who gets one is decided by the [`desk`](super::desk).
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use metrics::{Counter, Histogram};
+
+use super::{
+    actor::{Outcome, ProviderNews, Slow},
+    bulkhead::Place,
+    circuit::{Circuit, Pass},
+    desk::ProviderDesk,
+};
+use crate::error::ErrorKind;
+
+/// The right to make one attempt. Its place comes home when it is dropped, whatever happened.
+pub struct Permit {
+    pub(super) desk: Arc<ProviderDesk>,
+    pub(super) model: Arc<Circuit>,
+    pub(super) passes: Passes,
+    pub(super) started: Instant,
+    pub(super) _place: Place,
+    /// Was it told to be slow?
+    pub(super) slow: bool,
+    /// Is its end still to be told?
+    pub(super) open: bool,
+}
+
+/// How a call passed the two circuits that it goes through.
+#[derive(Clone, Copy, Debug)]
+pub struct Passes {
+    pub(crate) account: Pass,
+    pub(crate) model: Pass,
+}
+
+impl Permit {
+    /// When the attempt began.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The provider it is for.
+    pub fn desk(&self) -> &Arc<ProviderDesk> {
+        &self.desk
+    }
+
+    /// When the attempt will be slow, unless it was told already.
+    pub(crate) fn slow_at(&self, streams: bool) -> Option<Instant> {
+        let slow = self.desk.policy().breaker.and_then(|breaker| breaker.slow)?;
+        let limit = if streams { slow.first_token } else { slow.whole };
+        (!self.slow).then(|| self.started + limit)
+    }
+
+    /// Tells that the attempt is slow, while it goes on (PC8).
+    pub(crate) fn tell_slow(&mut self) {
+        self.slow = true;
+        let slow = Slow { model: self.model.clone(), passes: self.passes };
+        self.desk.tell(ProviderNews::Slow(slow));
+    }
+
+    /// Notes that the first content has arrived.
+    pub(crate) fn first_token(&self) {
+        let time = self.desk.now().saturating_duration_since(self.started);
+        self.model.pace.learn(time);
+        self.desk.metrics.first_token.record(time);
+    }
+
+    /// Reports that the provider answered.
+    pub(crate) fn answered(mut self) {
+        self.model.answered.fetch_add(1, Ordering::Relaxed);
+        self.report(None, None);
+    }
+
+    /// Reports how the attempt failed, and how long the provider asks to be left alone.
+    pub(crate) fn failed(mut self, kind: ErrorKind, hint: Option<Duration>) {
+        self.model.failed.fetch_add(1, Ordering::Relaxed);
+        self.report(Some(kind), hint);
+    }
+
+    fn report(&mut self, failure: Option<ErrorKind>, hint: Option<Duration>) {
+        self.open = false;
+        self.desk.metrics.ended(failure);
+        self.desk.metrics.attempt.record(self.desk.now().saturating_duration_since(self.started));
+        let (model, passes, slow) = (self.model.clone(), self.passes, self.slow);
+        self.desk.tell(ProviderNews::Outcome(Outcome { model, passes, slow, failure, hint }));
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.open {
+            self.report(Some(ErrorKind::Cancelled), None);
+        }
+    }
+}
+
+/// Handles made once: a call touches no registry.
+pub(super) struct Metrics {
+    answered: Counter,
+    ended: [Counter; ErrorKind::ALL.len()],
+    attempt: Histogram,
+    first_token: Histogram,
+    pub(super) dropped: Counter,
+}
+
+impl Metrics {
+    pub(super) fn new(provider: &str) -> Self {
+        let attempts = |outcome: &'static str| metrics::counter!("mainstay_attempts_total", "provider" => provider.to_string(), "outcome" => outcome);
+        let label = || provider.to_string();
+        Self {
+            answered: attempts("ok"),
+            ended: ErrorKind::ALL.map(|kind| attempts(kind.code())),
+            attempt: metrics::histogram!("mainstay_attempt_seconds", "provider" => label()),
+            first_token: metrics::histogram!("mainstay_first_token_seconds", "provider" => label()),
+            dropped: metrics::counter!("mainstay_outcomes_dropped_total", "provider" => label()),
+        }
+    }
+
+    pub(super) fn ended(&self, failure: Option<ErrorKind>) {
+        match failure {
+            Some(kind) => self.ended[kind as usize].increment(1),
+            None => self.answered.increment(1),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The settings that protect providers and chains, with their ranges and defaults.
+//!
+//! What they mean is documented where they are used. A part that is `false` is left out.
+
+use std::time::Duration;
+
+use mainstay_actors::{
+    backoff::Backoff,
+    chain::policy::ChainPolicy,
+    provider::{
+        policy::{BreakerPolicy, ProviderPolicy, SlowPolicy, Timeouts},
+        window::Window,
+    },
+};
+
+use super::section::{Section, Source};
+
+const MS: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+pub(super) fn provider(section: &mut Section<'_>, source: &mut Source<'_>) -> ProviderPolicy {
+    let default = ProviderPolicy::default();
+    ProviderPolicy {
+        timeouts: (!section.is_off("timeouts")).then(|| timeouts(section, source)),
+        breaker: (!section.is_off("breaker")).then(|| breaker(section, source)),
+        max_concurrent: (!section.is_off("max_concurrent"))
+            .then(|| section.number("max_concurrent", 1..=100_000, 20, source) as usize),
+        max_wait: section.duration("max_wait", Duration::ZERO..=HOUR, default.max_wait, source),
+    }
+}
+
+pub(super) fn chain(section: &mut Section<'_>, source: &mut Source<'_>) -> ChainPolicy {
+    let default = ChainPolicy::default();
+    ChainPolicy {
+        retries: section.number("retries", 0..=10, default.retries.into(), source) as u32,
+        backoff: span(section, ["backoff_min", "backoff_max"], MS..=HOUR, default.backoff, source),
+        max_attempts: section.number("max_attempts", 1..=100, default.max_attempts.into(), source) as u32,
+    }
+}
+
+fn timeouts(section: &mut Section<'_>, source: &mut Source<'_>) -> Timeouts {
+    let default = Timeouts::default();
+    let Some(mut section) = section.section("timeouts", source) else { return default };
+    let total = section.duration("total", MS..=HOUR, default.total, source);
+    // A shorter total shortens what was not said.
+    let mut within = |key, default: Duration| section.duration(key, MS..=total, default.min(total), source);
+    let timeouts = Timeouts {
+        connect: within("connect", default.connect),
+        first_token: within("first_token", default.first_token),
+        idle: within("idle", default.idle),
+        total,
+    };
+    section.finish(source);
+    timeouts
+}
+
+fn breaker(section: &mut Section<'_>, source: &mut Source<'_>) -> BreakerPolicy {
+    let default = BreakerPolicy::default();
+    let Some(mut section) = section.section("breaker", source) else { return default };
+    let mut number = |key, most, default: u32| section.number(key, 1..=most, default.into(), source) as u32;
+    let failures = number("failures", 1000, default.failures);
+    let min_calls = number("min_calls", 10_000, default.min_calls);
+    let probes = number("probes", 100, default.probes);
+    let failing_share = default.failing_share.filter(|_| !section.is_off("failing_share"));
+    let policy = BreakerPolicy {
+        failures,
+        min_calls,
+        probes,
+        window: window(&mut section, default.window, source),
+        failing_share: failing_share.map(|share| section.share("failing_share", share, source)),
+        ramp: section.duration("ramp", Duration::ZERO..=HOUR, default.ramp, source),
+        slow: (!section.is_off("slow")).then(|| slow(&mut section, source)),
+        open: span(&mut section, ["open_min", "open_max"], 10 * MS..=24 * HOUR, default.open, source),
+    };
+    section.finish(source);
+    policy
+}
+
+/// So much time, or so many calls.
+fn window(section: &mut Section<'_>, default: Window, source: &mut Source<'_>) -> Window {
+    match (default, section.is_number("window")) {
+        (Window::Time(time), false) => {
+            Window::Time(section.duration("window", 1000 * MS..=HOUR, time, source))
+        }
+        _ => Window::Calls(section.number("window", 1..=10_000, 100, source) as u32),
+    }
+}
+
+fn slow(section: &mut Section<'_>, source: &mut Source<'_>) -> SlowPolicy {
+    let default = SlowPolicy::default();
+    let Some(mut section) = section.section("slow", source) else { return default };
+    let policy = SlowPolicy {
+        first_token: section.duration("first_token", MS..=HOUR, default.first_token, source),
+        whole: section.duration("whole", MS..=HOUR, default.whole, source),
+        share: section.share("share", default.share, source),
+        in_a_row: section.number("in_a_row", 1..=1000, default.in_a_row.into(), source) as u32,
+    };
+    section.finish(source);
+    policy
+}
+
+/// The shortest and the longest delay of a backoff; a setting that was not given follows the other one.
+fn span(
+    section: &mut Section<'_>,
+    [min, max]: [&'static str; 2],
+    range: std::ops::RangeInclusive<Duration>,
+    default: Backoff,
+    source: &mut Source<'_>,
+) -> Backoff {
+    let at = section.place_of(min);
+    let both = section.has(min) && section.has(max);
+    let mut backoff = Backoff {
+        min: section.duration(min, range.clone(), default.min, source),
+        max: section.duration(max, range, default.max, source),
+        ..default
+    };
+    if both && backoff.min > backoff.max {
+        source.wrong(at, format!("`{min}` must not be longer than `{max}`"));
+    }
+    backoff.max = if both || backoff.min == default.min { backoff.max } else { backoff.max.max(backoff.min) };
+    backoff.min = backoff.min.min(backoff.max);
+    backoff
+}

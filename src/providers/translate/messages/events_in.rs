@@ -1,0 +1,159 @@
+//! The events of a messages stream, as what happens in it.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::answer::{Piece, StopDetails, Usage, end, unknown};
+use crate::providers::translate::{
+    json::{Fault, Text},
+    words::{Event, Tell, Tokens},
+};
+
+/// Follows one stream.
+#[derive(Default)]
+pub(crate) struct EventsIn {
+    started: bool,
+    open: Option<Open>,
+    tokens: Tokens,
+}
+
+/// The block that is being written.
+#[derive(Clone, Copy, PartialEq)]
+enum Open {
+    Text,
+    Call,
+    Thought,
+}
+
+#[derive(Deserialize)]
+struct Told<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow)]
+    message: Option<Head<'a>>,
+    #[serde(borrow)]
+    content_block: Option<Piece<'a>>,
+    #[serde(borrow)]
+    delta: Option<Delta<'a>>,
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    model: Option<Text<'a>>,
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    r#type: Option<Text<'a>>,
+    #[serde(borrow)]
+    text: Option<Text<'a>>,
+    #[serde(borrow)]
+    partial_json: Option<Text<'a>>,
+    #[serde(borrow)]
+    stop_reason: Option<Text<'a>>,
+    #[serde(borrow)]
+    stop_details: Option<StopDetails<'a>>,
+}
+
+impl EventsIn {
+    /// What the next event's data tells.
+    pub(crate) fn read<'a>(&mut self, data: &'a [u8], tell: &mut Tell<'_, 'a>) -> Result<(), Fault> {
+        let told: Told<'a> =
+            serde_json::from_slice(data).map_err(|_| Fault::shape("not an event of the dialect"))?;
+        let missing = || Fault::shape("an event that is not whole");
+        match &*told.r#type.0 {
+            "message_start" => self.start(told.message.ok_or_else(missing)?, tell),
+            "ping" => tell(Event::Ping),
+            "content_block_start" | "content_block_delta" | "message_delta" | "message_stop"
+                if !self.started =>
+            {
+                Err(Fault::shape("an answer without a beginning"))
+            }
+            "content_block_start" => self.block(told.content_block.ok_or_else(missing)?, tell),
+            "content_block_delta" => self.delta(told.delta.ok_or_else(missing)?, tell),
+            "message_delta" => self.ending(told.delta, told.usage, tell),
+            "message_stop" => tell(Event::Complete),
+            // Events that are new to us are to be ignored, says the dialect.
+            _ => Ok(()),
+        }
+    }
+
+    fn start<'a>(&mut self, head: Head<'a>, tell: &mut Tell<'_, 'a>) -> Result<(), Fault> {
+        if std::mem::replace(&mut self.started, true) {
+            return Err(Fault::shape("an answer with two beginnings"));
+        }
+        let name = |text: Option<Text<'a>>| text.map_or("".into(), |text| text.0);
+        tell(Event::Start { id: name(head.id), model: name(head.model) })?;
+        self.count(head.usage, tell)
+    }
+
+    fn count<'a>(&mut self, usage: Option<Usage>, tell: &mut Tell<'_, 'a>) -> Result<(), Fault> {
+        let Some(usage) = usage else { return Ok(()) };
+        self.tokens = usage.after(self.tokens);
+        tell(Event::Tokens(self.tokens))
+    }
+
+    fn block<'a>(&mut self, piece: Piece<'a>, tell: &mut Tell<'_, 'a>) -> Result<(), Fault> {
+        let missing = || Fault::shape("a block that is not whole");
+        match &*piece.r#type.0 {
+            "text" => {
+                self.open = Some(Open::Text);
+                piece.text.filter(|text| !text.0.is_empty()).map_or(Ok(()), |text| tell(Event::Text(text.0)))
+            }
+            "tool_use" => {
+                self.open = Some(Open::Call);
+                let (id, name) = (piece.id.ok_or_else(missing)?.0, piece.name.ok_or_else(missing)?.0);
+                tell(Event::Call { id, name })?;
+                // Servers that do not write it piece by piece give all of it at once.
+                let given = piece.input.map(RawValue::get).filter(|input| !matches!(*input, "{}" | "null"));
+                given.map_or(Ok(()), |input| tell(Event::Arguments(Cow::Borrowed(input))))
+            }
+            "thinking" | "redacted_thinking" => {
+                self.open = Some(Open::Thought);
+                tell(Event::Thinking)
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    fn delta<'a>(&mut self, delta: Delta<'a>, tell: &mut Tell<'_, 'a>) -> Result<(), Fault> {
+        let kind = delta.r#type.as_ref().map_or("", |kind| &*kind.0);
+        let event = match (kind, self.open) {
+            ("text_delta", Some(Open::Text)) => delta.text.map(|text| Event::Text(text.0)),
+            ("input_json_delta", Some(Open::Call)) => delta.partial_json.map(|json| Event::Arguments(json.0)),
+            ("thinking_delta", Some(Open::Thought)) => Some(Event::Thinking),
+            ("text_delta" | "input_json_delta" | "thinking_delta", _) => {
+                return Err(Fault::shape("a delta that is not of its block's type"));
+            }
+            _ => None,
+        };
+        match event {
+            Some(Event::Text(text) | Event::Arguments(text)) if text.is_empty() => Ok(()),
+            Some(event) => tell(event),
+            None => Ok(()),
+        }
+    }
+
+    fn ending<'a>(
+        &mut self,
+        delta: Option<Delta<'a>>,
+        usage: Option<Usage>,
+        tell: &mut Tell<'_, 'a>,
+    ) -> Result<(), Fault> {
+        self.count(usage, tell)?;
+        let Some(delta) = delta else { return Ok(()) };
+        if let Some(explanation) = delta.stop_details.and_then(|details| details.explanation) {
+            tell(Event::Refusal(explanation.0))?;
+        }
+        let Some(reason) = delta.stop_reason else { return Ok(()) };
+        tell(Event::End(end(&reason.0)?))
+    }
+}
