@@ -42,6 +42,8 @@ pub struct Request {
     /// The caller's headers that change what the body means, by lower-case name; a provider passes on those
     /// that its dialect has.
     pub headers: Vec<(&'static str, String)>,
+    /// How many tokens the answer may have, if the request says so: rate limits count them before it is written.
+    pub max_tokens: Option<u64>,
     /// The caller's id for this call; one is made when absent.
     pub id: Option<Arc<str>>,
     /// How long the caller waits for the whole call; `None` leaves it to the attempts' own timeouts.
@@ -59,6 +61,7 @@ impl Request {
             model,
             stream,
             body_streams: stream,
+            max_tokens: None,
             headers: Vec::new(),
             id: None,
             timeout: None,

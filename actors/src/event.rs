@@ -60,6 +60,8 @@ pub enum EventKind {
     ActorStopped {
         /// Its place in the tree.
         actor: Arc<str>,
+        /// How it ended last.
+        reason: Arc<str>,
     },
     /// A supervisor saw more crashes than it may repair, and ended.
     SupervisorGaveUp {
@@ -118,7 +120,7 @@ impl fmt::Display for EventKind {
             Self::ActorRestarting { actor, reason, attempt, restart_in_ms } => {
                 write!(f, "{reason}; {actor} restarts in {restart_in_ms} ms (restart {attempt} in a row)")
             }
-            Self::ActorStopped { actor } => write!(f, "{actor} stopped"),
+            Self::ActorStopped { actor, reason } => write!(f, "{actor} {reason}"),
             Self::SupervisorGaveUp { actor, reason, .. } => write!(f, "{actor} gave up: {reason}"),
             Self::VaultReset { actor } => write!(f, "{actor} begins anew, without what it had learnt"),
             Self::RuntimeBlocked { limit_ms } => {

@@ -63,6 +63,8 @@ pub enum Act {
     Answer,
     /// Fails at once.
     Fail(ErrorKind),
+    /// Fails at once, and asks to be left alone for so long.
+    Defer(ErrorKind, Duration),
     /// Panics at once.
     Panic,
     /// Never answers.
@@ -191,6 +193,9 @@ impl FakeProvider {
 async fn instead(act: Act) -> Result<ProviderReply, ProviderError> {
     match act {
         Act::Fail(kind) => Err(ProviderError::new(kind, "as it was told")),
+        Act::Defer(kind, wait) => {
+            Err(ProviderError { retry_after: Some(wait), ..ProviderError::new(kind, "as it was told") })
+        }
         Act::Panic => panic!("as it was told"),
         _ => pending().await,
     }
@@ -239,7 +244,7 @@ impl Drop for Running {
 }
 
 /// Shared with the test that gives the orders.
-struct Hired(Arc<FakeProvider>);
+pub(crate) struct Hired(pub(crate) Arc<FakeProvider>);
 
 impl Provider for Hired {
     fn call<'a>(&'a self, call: ProviderCall<'a>) -> BoxFuture<'a, Result<ProviderReply, ProviderError>> {

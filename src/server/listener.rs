@@ -133,7 +133,9 @@ mod tests {
             let gateway = Gateway::new(system.clone(), None, GatewayLimits::default());
             let (spec, handle) = Listener::spec(gateway, socket);
             listener = Some(handle);
-            Ok(vec![spec])
+            let (server, _) =
+                Supervisor::spec("root/server", RestartPolicy::default(), vec![spec], system.commons())?;
+            Ok(vec![server])
         };
         let tree = builder.start(with_listener).await.unwrap();
         let listener = listener.unwrap();

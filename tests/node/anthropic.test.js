@@ -14,7 +14,7 @@ test("a whole message says what it took and who gave it", async () => {
   const { data, response } = await client.messages.create(ask("claude")).withResponse();
   assert.equal(data.content[0].text, SAID);
   assert.equal(data.usage.output_tokens, 5);
-  assert.equal(response.headers.get("x-mainstay-provider"), "anthropic");
+  assert.equal(response.headers.get("x-mainstay-provider"), "claude");
   assert.equal(data._request_id, response.headers.get("request-id"));
 });
 

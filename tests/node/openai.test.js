@@ -13,7 +13,7 @@ test("a whole answer says what it took and who gave it", async () => {
   const { data, response } = await client.chat.completions.create({ model: "chat", messages }).withResponse();
   assert.equal(data.choices[0].message.content, SAID);
   assert.equal(data.usage.completion_tokens, 5);
-  assert.equal(response.headers.get("x-mainstay-provider"), "openai");
+  assert.equal(response.headers.get("x-mainstay-provider"), "chat");
   assert.equal(data._request_id, response.headers.get("x-request-id"));
 });
 

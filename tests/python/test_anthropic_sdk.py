@@ -18,7 +18,7 @@ def test_a_whole_message(claude):
 
 def test_who_answered_stands_in_the_headers(claude):
     raw = claude.messages.with_raw_response.create(model="claude", **ASKED)
-    assert raw.headers["x-mainstay-provider"] == "anthropic"
+    assert raw.headers["x-mainstay-provider"] == "claude"
     assert raw.headers["x-mainstay-attempts"] == "1"
     assert raw.parse()._request_id == raw.headers["request-id"] == raw.headers["x-request-id"]
 

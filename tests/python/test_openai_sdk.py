@@ -15,7 +15,7 @@ def test_a_whole_answer(client):
 
 def test_who_answered_stands_in_the_headers(client):
     raw = client.chat.completions.with_raw_response.create(model="chat", messages=HELLO)
-    assert raw.headers["x-mainstay-provider"] == "openai"
+    assert raw.headers["x-mainstay-provider"] == "chat"
     assert raw.headers["x-mainstay-attempts"] == "1"
     assert raw.headers["x-mainstay-mode"] == "NORMAL"
     assert raw.parse()._request_id == raw.headers["x-request-id"]

@@ -158,7 +158,7 @@ async fn the_notice_tells_what_an_answer_lacks_beside_what_is_out() {
     world.until_mode(mainstay::Mode::Degraded).await;
     let answer = OpenAi.ask(&world, &json!({"seed": 1})).await;
     let notice = answer.header("x-mainstay-notice");
-    assert!(notice.starts_with("DEGRADED: provider a is out: "), "{notice}");
+    assert!(notice.starts_with("DEGRADED: provider a, model model-a, is out: "), "{notice}");
     assert!(notice.ends_with("; provider b answered without: seed"), "{notice}");
 }
 

@@ -136,7 +136,7 @@ async fn a_shutdown_lets_running_requests_finish_and_ends_a_stream_that_does_not
 
     let World { runtime, a: _a, b: _b, .. } = world;
     let report = runtime.shutdown(Duration::from_secs(10)).await;
-    assert!(report.is_clean(), "{report:?}");
+    assert!(report.is_clean(), "{report:?}"); // B16
     assert_eq!(finishing.await.unwrap().said(), "Echo from a: hi");
     let too_late = too_late.await.unwrap();
     assert_eq!((too_late.status, &too_late.json()["error"]["code"]), (503, &"shutting_down".into()));

@@ -167,10 +167,11 @@ async fn a_provider_s_own_error_keeps_its_words_and_a_common_one_lists_every_att
         (500, "api_error"),
         (529, "overloaded_error"),
     ] {
-        let world = World::speaking(MESSAGES).await;
-        world.a.set_default_fault(Some(Fault::status(status)));
-        world.b.set_default_fault(Some(Fault::status(status)));
-        for answer in [world.ask("hi").await, world.ask_streaming("hi").await] {
+        for streams in [false, true] {
+            let world = World::speaking(MESSAGES).await;
+            world.a.set_default_fault(Some(Fault::status(status)));
+            world.b.set_default_fault(Some(Fault::status(status)));
+            let answer = if streams { world.ask_streaming("hi").await } else { world.ask("hi").await };
             assert_eq!(answer.status, status, "{answer:?}");
             let body = answer.json();
             assert_eq!(

@@ -152,7 +152,7 @@ async fn a_signal_drains_and_ends_in_order() {
         events.write_all(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         events.read_u8().await.unwrap();
         process.signal(signal);
-        assert_eq!(process.ended().await.code(), Some(0), "{signal}");
+        assert_eq!(process.ended().await.code(), Some(0), "{signal}"); // B16
     }
 }
 
@@ -179,7 +179,7 @@ async fn a_second_signal_ends_at_once() {
     })
     .await;
     process.signal("TERM");
-    assert_eq!(process.ended().await.code(), Some(1));
+    assert_eq!(process.ended().await.code(), Some(1)); // B16
     assert!(waiting.await.unwrap().is_err());
 }
 

@@ -94,7 +94,9 @@ pub(super) async fn run(
         None => Err(late(too_late)),
     };
     match reply {
-        Ok(ProviderReply::Full(full)) if !request.stream => {
+        Ok(ProviderReply::Full(mut full)) if !request.stream => {
+            permit.used(full.usage);
+            permit.allowed(full.allowances.take());
             permit.answered();
             Ok(Answer::Full(full))
         }
@@ -126,7 +128,8 @@ async fn in_time<T>(
     tokio::time::timeout_at(until.into(), asked).await.ok()
 }
 
-pub(super) fn end(permit: Permit, error: ProviderError) -> ProviderError {
+pub(super) fn end(mut permit: Permit, mut error: ProviderError) -> ProviderError {
+    permit.allowed(error.allowances.take());
     permit.failed(error.kind, error.retry_after);
     error
 }

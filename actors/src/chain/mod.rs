@@ -20,6 +20,7 @@ use crate::{
     provider::{
         Circuit, ProviderDesk,
         desk::{Ask, Refusal},
+        limiter::Demand,
         permit::Permit,
     },
 };
@@ -141,12 +142,21 @@ impl Chain {
         if journey.deadlines.first.is_some_and(|deadline| deadline <= self.commons.now()) {
             return Err(Miss::before(ErrorKind::DeadlineExceeded));
         }
-        let ask = Ask { deadline: journey.deadlines.first };
+        let demand = Demand::estimate(request.body.len(), request.max_tokens);
+        let ask = Ask { deadline: journey.deadlines.first, demand };
+        let again = journey.has_asked(desk);
+        if again && !desk.pay() {
+            let kind = ErrorKind::RetryBudget;
+            return Err(Miss::Refused(Refusal { kind, retry_after: None, soft: false }));
+        }
         let admitted = match insist {
             true => desk.admit_insisting(circuit, ask).await,
             false => self.targets[target].admit(ask),
         };
         let permit = admitted.map_err(Miss::Refused)?;
+        if !again {
+            desk.earn();
+        }
         let started = permit.started();
         let limits = Limits::new(desk.policy().timeouts, started, journey.deadlines);
         let answer = attempt::run(permit, request, model, &journey.id, limits, &self.commons).await;
@@ -197,6 +207,11 @@ impl<'a> Journey<'a> {
     fn next(&mut self) -> Step {
         let (commons, id, failures) = (&self.chain.commons, &self.id, self.failed.len());
         self.plan.next(|| commons.chance(&format!("{id}/{failures}")).f64())
+    }
+
+    /// Has this provider been asked before in this call, for whatever model?
+    fn has_asked(&self, desk: &ProviderDesk) -> bool {
+        self.failed.iter().any(|report| !report.kind.is_refusal() && report.provider == *desk.name())
     }
 
     fn has_time_for(&self, delay: Duration) -> bool {
@@ -277,7 +292,8 @@ impl<'a> Journey<'a> {
 fn refused(desk: &ProviderDesk, circuit: &Circuit, refusal: Refusal) -> ProviderError {
     let message = match refusal.kind {
         ErrorKind::CircuitOpen | ErrorKind::Isolated => desk.reason(circuit).to_string(),
-        ErrorKind::Throttled => format!("provider {} asked to be left alone for a while", desk.name()),
+        ErrorKind::Throttled => format!("provider {} would be asked faster than it may be", desk.name()),
+        ErrorKind::RetryBudget => format!("provider {} has failed too often to be asked again", desk.name()),
         ErrorKind::NoTime => format!("provider {} usually takes longer than the time left", desk.name()),
         _ => format!("provider {} already serves {} calls", desk.name(), desk.in_flight()),
     };

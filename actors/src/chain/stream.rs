@@ -88,8 +88,9 @@ impl AnswerStream {
         let first = limits.first().0;
         let alarm = permit.slow_at(true).map_or(first, |slow_at| slow_at.min(first));
         let timer = Box::pin(tokio::time::sleep_until(alarm.into()));
-        let StreamReply { frames, request_id, lacks, .. } = reply;
-        let (prelude, permit) = (VecDeque::new(), Some(permit));
+        let StreamReply { frames, request_id, lacks, allowances } = reply;
+        let (prelude, mut permit) = (VecDeque::new(), Some(permit));
+        permit.iter_mut().for_each(|permit| permit.allowed(allowances.clone()));
         let mut stream = Self {
             frames,
             request_id,
@@ -197,6 +198,9 @@ impl AnswerStream {
     }
 
     fn hand_over(&mut self, frame: Frame) -> Frame {
+        if frame.usage.is_some() {
+            self.permit.iter_mut().for_each(|permit| permit.used(frame.usage));
+        }
         match frame.kind {
             FrameKind::Ping => return frame,
             FrameKind::Content => self.delivered += 1,

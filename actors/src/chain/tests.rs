@@ -34,19 +34,21 @@ async fn answered_by(world: &World) -> Result<String, ErrorKind> {
 
 #[tokio::test(start_paused = true)]
 async fn every_subset_of_the_policies_builds_and_calls() {
-    for subset in 0..1u32 << 5 {
+    for subset in 0..1u32 << 7 {
         let has = |policy: u32| subset & 1 << policy != 0;
         let full = ProviderPolicy::default();
         let policy = ProviderPolicy {
             timeouts: full.timeouts.filter(|_| has(0)),
             breaker: full.breaker.filter(|_| has(1)),
             max_concurrent: full.max_concurrent.filter(|_| has(2)),
-            max_wait: full.max_wait,
+            limits: full.limits.filter(|_| has(5)),
+            budget: full.budget.filter(|_| has(6)),
+            ..full
         };
         let chain = ChainPolicy { retries: u32::from(has(3)), ..ONCE };
         let world = World::start(1, 1 + u8::from(has(4)), policy, chain).await.unwrap();
-        assert_eq!(answered_by(&world).await.unwrap(), "a", "{subset:05b}"); // PC1
-        assert_eq!(stream(&world).await.unwrap().0.len(), FakeProvider::WORDS + 3, "{subset:05b}");
+        assert_eq!(answered_by(&world).await.unwrap(), "a", "{subset:07b}"); // PC1
+        assert_eq!(stream(&world).await.unwrap().0.len(), FakeProvider::WORDS + 3, "{subset:07b}");
 
         world.fakes[0].set(Act::Fail(ErrorKind::ServerError));
         let (mut calls, mut answered) = (0, 0);
@@ -55,12 +57,17 @@ async fn every_subset_of_the_policies_builds_and_calls() {
             calls += 1;
             settle().await;
         }
-        assert_eq!(answered, if has(4) { calls } else { 0 }, "fallback is what saves a call: {subset:05b}");
-        let asked_again = if has(3) && !has(4) { 2 } else { 1 };
+        assert_eq!(answered, if has(4) { calls } else { 0 }, "fallback is what saves a call: {subset:07b}");
+        // A budget pays for a few retries; without one, for all.
+        let retries = match (has(3) && !has(4), has(6)) {
+            (false, _) => 0..=0,
+            (true, true) => 3..=5,
+            (true, false) => 10..=10,
+        };
         let failures = world.fakes[0].calls() - 2;
         // Five failures open the circuit; without one all ten calls reach the provider.
-        let expected = if has(1) { 5..=6 } else { 10 * asked_again..=10 * asked_again };
-        assert!(has(4) && has(3) || expected.contains(&failures), "{subset:05b}: {failures}");
+        let expected = if has(1) { 5..=6 } else { 10 + retries.start()..=10 + retries.end() };
+        assert!(has(4) && has(3) || expected.contains(&failures), "{subset:07b}: {failures}");
         assert!(world.tree.shutdown(SECOND).await.is_clean());
     }
 }
@@ -265,14 +272,21 @@ async fn a_callers_patience_ends_with_the_first_content_of_a_stream_and_with_a_w
     let fake = &world.fakes[0];
     fake.takes(2 * SECOND, 2 * SECOND);
     let patient = |patience| Request { patience: Some(patience), ..request() };
-    let frames = world.chat().stream(patient(7 * SECOND)).await.unwrap();
-    assert!(frames.collect::<Vec<_>>().await.iter().all(Result::is_ok), "the rest may take its time"); // PC18
     let stream = world.chat().stream(patient(SECOND)).await;
-    assert_eq!(stream.err().unwrap().kind, ErrorKind::DeadlineExceeded); // PC16
+    assert_eq!(stream.err().unwrap().kind, ErrorKind::DeadlineExceeded);
     let whole = world.chat().call(patient(SECOND)).await;
     assert_eq!(whole.err().unwrap().kind, ErrorKind::DeadlineExceeded);
     let sooner = Request { patience: Some(9 * SECOND), ..request().timeout(SECOND) };
     assert_eq!(world.chat().stream(sooner).await.err().unwrap().kind, ErrorKind::DeadlineExceeded);
+    let frames = world.chat().stream(patient(7 * SECOND)).await.unwrap();
+    assert!(frames.collect::<Vec<_>>().await.iter().all(Result::is_ok), "the rest may take its time"); // PC18
+    let asked = fake.calls();
+    for answer in
+        [world.chat().stream(patient(SECOND)).await.err(), world.chat().call(patient(SECOND)).await.err()]
+    {
+        assert_eq!(answer.unwrap().kind, ErrorKind::NoTime, "it is known by now how long it takes"); // PC16
+    }
+    assert_eq!(fake.calls(), asked);
     settle().await;
     assert!(world.desk(0).is_usable());
 }
@@ -352,12 +366,7 @@ async fn a_provider_that_mistakes_one_form_of_answer_for_the_other_is_malformed(
 async fn keep_alives_that_never_pause_outlast_no_timeout() {
     let short = Timeouts { first_token: SECOND, ..Timeouts::default() };
     let breaker = BreakerPolicy { failures: 1, ..BreakerPolicy::default() };
-    let policy = ProviderPolicy {
-        timeouts: Some(short),
-        breaker: Some(breaker),
-        max_concurrent: None,
-        max_wait: Duration::ZERO,
-    };
+    let policy = ProviderPolicy { timeouts: Some(short), breaker: Some(breaker), ..ProviderPolicy::NONE };
     let world = World::start(1, 2, policy, ONCE).await.unwrap();
     world.fakes[0].set(Act::Break(1, Broken::Pings));
     let reply = world.chat().stream(request()).await.unwrap();

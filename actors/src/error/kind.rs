@@ -69,6 +69,8 @@ pub enum ErrorKind {
     Throttled,
     /// Refused here: less time is left than the provider usually takes.
     NoTime,
+    /// Refused here: the provider's budget for retries is spent, most likely because it is out.
+    RetryBudget,
     /// A fault of this machine (no file descriptors, no memory), never the provider's.
     Local,
     /// The caller's own deadline passed.
@@ -106,7 +108,7 @@ pub enum FallOver {
 pub enum Isolate {
     /// No: the circuit breaker alone decides.
     No,
-    /// A pause, which is no failure: until the time that the provider names, else for this long.
+    /// A pause, which is no failure: until the time that the provider names, else for this long, doubling.
     Pause(Scope, Duration),
     /// Somebody has to act first: until the time that the provider names, and for this long at least.
     Long(Scope, Duration),
@@ -122,7 +124,7 @@ pub enum Scope {
 }
 
 impl Isolate {
-    const PAUSE: Self = Self::Pause(Scope::Model, Duration::from_secs(5));
+    const PAUSE: Self = Self::Pause(Scope::Model, Duration::from_secs(1));
     const ACCOUNT: Self = Self::Long(Scope::Account, LONG);
     const MODEL: Self = Self::Long(Scope::Model, LONG);
 
@@ -172,7 +174,7 @@ const fn row(
 
 impl ErrorKind {
     /// Every kind, in table order.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::RateLimited,
         Self::SlowDown,
         Self::QuotaExhausted,
@@ -202,6 +204,7 @@ impl ErrorKind {
         Self::Busy,
         Self::Throttled,
         Self::NoTime,
+        Self::RetryBudget,
         Self::Local,
         Self::DeadlineExceeded,
         Self::Cancelled,
@@ -248,6 +251,7 @@ impl ErrorKind {
             Self::Busy              => row(Neutral, false, Yes,           STAYS,   503, "busy",                LATER),
             Self::Throttled         => row(Neutral, false, Yes,           STAYS,   429, "throttled",           "wait for the time given"),
             Self::NoTime            => row(Neutral, false, Yes,           STAYS,   504, "no_time",             "allow more time"),
+            Self::RetryBudget       => row(Neutral, false, Yes,           STAYS,   503, "retry_budget",        LATER),
             Self::Local             => row(Neutral, true,  Yes,           STAYS,   503, "local_fault",         "look at this machine's limits"),
             Self::DeadlineExceeded  => row(Neutral, false, No,            STAYS,   504, "deadline_exceeded",   "allow more time"),
             Self::Cancelled         => row(Neutral, false, No,            STAYS,   499, "cancelled",           "nothing: the caller left"),
@@ -269,7 +273,15 @@ impl ErrorKind {
 
     /// Did we refuse without asking the provider?
     pub const fn is_refusal(self) -> bool {
-        matches!(self, Self::CircuitOpen | Self::Isolated | Self::Busy | Self::Throttled | Self::NoTime)
+        matches!(
+            self,
+            Self::CircuitOpen
+                | Self::Isolated
+                | Self::Busy
+                | Self::Throttled
+                | Self::NoTime
+                | Self::RetryBudget
+        )
     }
 }
 

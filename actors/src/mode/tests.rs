@@ -90,7 +90,7 @@ async fn a_sleeping_subscriber_delays_nobody_and_learns_what_it_missed() {
     let (epochs, missed) = asleep.await.unwrap();
     assert!(epochs.is_sorted_by(|a, b| a < b), "strictly increasing: {epochs:?}");
     assert_eq!(epochs.len() as u64 + missed, 1001, "what is missing is told");
-    assert_eq!(epochs.last(), Some(&1000), "the latest always arrives");
+    assert_eq!(epochs.last(), Some(&1000), "the latest always arrives"); // B15
 }
 
 /// An actor that takes ten seconds over each change.

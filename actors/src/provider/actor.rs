@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    adaptive::AdaptiveLimit,
     breaker::{Breaker, Heard, State, Trial},
     circuit::{Circuit, View},
     desk::ProviderDesk,
@@ -48,6 +49,9 @@ pub struct Outcome {
     pub(super) slow: bool,
     pub(super) failure: Option<ErrorKind>,
     pub(super) hint: Option<Duration>,
+    pub(super) started: Instant,
+    /// How many attempts ran when it ended, itself included.
+    pub(super) in_flight: usize,
 }
 
 /// An attempt that is slow.
@@ -89,6 +93,7 @@ type Name = Option<Arc<str>>;
 struct Memory {
     policy: ProviderPolicy,
     circuits: BTreeMap<Name, Known>,
+    adaptive: Option<AdaptiveLimit>,
 }
 
 /// One circuit, and why it is as it is.
@@ -104,6 +109,30 @@ impl Known {
 }
 
 impl Memory {
+    fn new(policy: ProviderPolicy, now: Instant) -> Self {
+        let circuits = BTreeMap::from([(None, Known::new(policy))]);
+        Self { policy, circuits, adaptive: policy.adaptive.map(|bounds| AdaptiveLimit::new(bounds, now)) }
+    }
+
+    /// How many attempts may run at once.
+    fn places(&self) -> Option<usize> {
+        let carried = self.adaptive.as_ref().map(AdaptiveLimit::limit);
+        carried.map_or(self.policy.max_concurrent, |carried| {
+            Some(self.policy.max_concurrent.map_or(carried, |most| most.min(carried)))
+        })
+    }
+
+    fn adapt(&mut self, policy: ProviderPolicy, now: Instant) {
+        self.policy = policy;
+        let breaker = policy.breaker.unwrap_or_default();
+        self.circuits.values_mut().for_each(|known| known.breaker.adapt(breaker));
+        self.adaptive = policy.adaptive.map(|bounds| {
+            let mut limit = self.adaptive.take().unwrap_or_else(|| AdaptiveLimit::new(bounds, now));
+            limit.configure(bounds);
+            limit
+        });
+    }
+
     fn known(&mut self, name: &Name) -> &mut Known {
         let policy = self.policy;
         self.circuits.entry(name.clone()).or_insert_with(|| Known::new(policy))
@@ -115,7 +144,7 @@ impl Legacy for Memory {
     fn afresh(&self) -> Self {
         let afresh = |known: &Known| Known { breaker: known.breaker.afresh(), story: known.story.clone() };
         let circuits = self.circuits.iter().map(|(name, known)| (name.clone(), afresh(known)));
-        Self { policy: self.policy, circuits: circuits.collect() }
+        Self { policy: self.policy, circuits: circuits.collect(), adaptive: self.adaptive.clone() }
     }
 }
 
@@ -134,7 +163,7 @@ impl ProviderActor {
         let desk = Arc::new(desk);
         let component: Arc<str> = format!("provider/{name}").into();
         let report = Arc::new(commons.health.reporter(&component, "circuit", Concern::OneOf("providers")));
-        let vault = Vault::new(Memory { policy, circuits: BTreeMap::from([(None, Known::new(policy))]) });
+        let vault = Vault::new(Memory::new(policy, commons.now()));
         let (commons, seat) = (commons.clone(), desk.clone());
         let make = move |incarnation| {
             if vault.open(commons.now()) {
@@ -156,10 +185,11 @@ impl ProviderActor {
     /// What an end says of the account, and what of the model: who cannot be reached has not been asked for any
     /// model, and who answers at all can be reached.
     fn heard(&mut self, outcome: Outcome, cx: &Cx<ProviderNews>) {
+        let Outcome { model, passes, slow, failure, hint, started, in_flight } = outcome;
+        self.carry(failure, started, in_flight, cx);
         if self.desk.policy().breaker.is_none() {
             return;
         }
-        let Outcome { model, passes, slow, failure, hint } = outcome;
         let verdict = failure.map_or(Verdict::Healthy, |kind| kind.class().verdict);
         let of_account = failure.is_some_and(|kind| kind.scope() == Scope::Account);
         let (account, of_model) = match verdict {
@@ -189,15 +219,31 @@ impl ProviderActor {
     /// Some failures are enough to leave a provider alone, whatever was counted (PC12).
     fn take_out(&mut self, kind: ErrorKind, hint: Option<Duration>, model: &Circuit, cx: &Cx<ProviderNews>) {
         let isolate = kind.class().isolate;
-        let Some((scope, time)) = isolate.take_out(hint) else { return };
+        // The rate limits see to pauses.
+        let Some((scope, time)) = isolate.take_out(hint).filter(|_| !matches!(isolate, Isolate::Pause(..)))
+        else {
+            return;
+        };
         let desk = self.desk.clone();
         let circuit = if scope == Scope::Account { desk.account() } else { model };
         let now = cx.commons().now();
         let until = now + time;
-        self.change(circuit, cx, |known| match isolate {
-            Isolate::Pause(..) => known.breaker.pause(until),
-            _ => known.breaker.isolate(Some(until), now) && known.story.taken_out(kind),
+        self.change(circuit, cx, |known| {
+            known.breaker.isolate(Some(until), now) && known.story.taken_out(kind)
         });
+    }
+
+    /// Learns how much the provider carries at once.
+    fn carry(&self, failure: Option<ErrorKind>, started: Instant, in_flight: usize, cx: &Cx<ProviderNews>) {
+        let now = cx.commons().now();
+        let resized = self.vault.with(|memory| {
+            let before = memory.places();
+            if let Some(limit) = &mut memory.adaptive {
+                limit.record(failure, started, in_flight, now);
+            }
+            (memory.places() != before).then(|| memory.places())
+        });
+        resized.into_iter().for_each(|places| self.desk.resize(places));
     }
 
     fn slow(&mut self, slow: &Slow, cx: &Cx<ProviderNews>) {
@@ -216,17 +262,14 @@ impl ProviderActor {
                     self.change(circuit, cx, |known| known.breaker.close(now));
                 }
             }
-            Order::Adapt => self.adapt(),
+            Order::Adapt => {
+                let places = self.vault.with(|memory| {
+                    memory.adapt(**desk.policy(), now);
+                    memory.places()
+                });
+                desk.resize(places);
+            }
         }
-    }
-
-    fn adapt(&self) {
-        let policy = **self.desk.policy();
-        self.vault.with(|memory| {
-            memory.policy = policy;
-            let breaker = policy.breaker.unwrap_or_default();
-            memory.circuits.values_mut().for_each(|known| known.breaker.adapt(breaker));
-        });
     }
 
     /// Goes on where a wait is over, and offers probes anew that are lost.
@@ -365,6 +408,7 @@ impl Behavior for ProviderActor {
             }
             self.show(&circuit);
         }
+        self.desk.resize(self.vault.with(|memory| memory.places()));
         self.tell_health(cx);
         self.arm(cx);
         Ok(Start::Ready)

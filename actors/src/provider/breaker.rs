@@ -102,8 +102,6 @@ pub struct Breaker {
     outcomes: Outcomes,
     /// Outcomes of the present step of a half-open circuit.
     trial: Tally,
-    /// Until when nothing is asked, although nothing has failed.
-    paused: Option<Instant>,
     /// Of the next open time.
     step: u32,
     open_time: Duration,
@@ -121,7 +119,6 @@ impl Breaker {
             rows: (0, 0),
             outcomes: Outcomes::new(policy.window),
             trial: Tally::default(),
-            paused: None,
             step: 0,
             open_time: policy.open.min,
             closed_at: None,
@@ -318,26 +315,12 @@ impl Breaker {
         longer && self.enter(State::Isolated { until }, now)
     }
 
-    /// Leaves the provider alone until then, as it asked: this is no failure, and what was admitted still counts.
-    /// A shorter time never shortens a longer one.
-    pub fn pause(&mut self, until: Instant) -> bool {
-        let longer = self.paused.is_none_or(|old| old < until);
-        self.paused = self.paused.max(Some(until));
-        longer
-    }
-
-    /// Until when nothing is asked, although nothing has failed.
-    pub fn paused(&self) -> Option<Instant> {
-        self.paused
-    }
-
     /// Closes it by hand, whatever it was.
     pub fn close(&mut self, now: Instant) -> bool {
         self.state != State::Closed && self.shut(now)
     }
 
     fn shut(&mut self, now: Instant) -> bool {
-        self.paused = None;
         self.closed_at = Some(now);
         self.rows = (0, 0);
         self.outcomes.clear();

@@ -328,16 +328,6 @@ fn what_is_taken_out_hears_nothing_until_its_time_or_an_operator() {
 }
 
 #[test]
-fn a_pause_is_no_failure_and_what_was_admitted_before_still_counts() {
-    let mut scene = Scene::new(policy(2));
-    let (generation, until) = (scene.breaker.generation(), scene.now + 5 * SECOND);
-    assert!(scene.breaker.pause(until) && !scene.breaker.pause(scene.now));
-    assert_eq!((scene.breaker.paused(), scene.breaker.state()), (Some(until), State::Closed)); // PC12
-    assert!(!scene.hear_of(generation, Failing, MIDDLE));
-    assert!(scene.hear_of(generation, Failing, MIDDLE));
-}
-
-#[test]
 fn another_policy_holds_from_now_on_and_nothing_else_changes() {
     let mut scene = Scene::new(policy(5));
     (0..3).for_each(|_| assert!(!scene.hear(Failing)));

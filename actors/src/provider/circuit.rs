@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use super::{
     breaker::{Breaker, State, Trial},
     desk::Refusal,
+    limiter::{LimitUse, Limiter},
     pace::Pace,
 };
 use crate::error::ErrorKind;
@@ -24,8 +25,6 @@ use crate::error::ErrorKind;
 pub(crate) struct View {
     pub(crate) generation: u64,
     pub(crate) state: State,
-    /// Until when the provider asked to be left alone.
-    paused: Option<Instant>,
     /// Since when it is not closed, since the Unix epoch in milliseconds.
     pub(crate) since_unix_ms: Option<u64>,
     /// Why it is not closed.
@@ -38,11 +37,10 @@ pub(crate) struct View {
 
 impl View {
     pub(crate) fn of(breaker: &Breaker, since_unix_ms: Option<u64>, reason: Arc<str>) -> Self {
-        let (generation, state, paused) = (breaker.generation(), breaker.state(), breaker.paused());
+        let (generation, state) = (breaker.generation(), breaker.state());
         Self {
             generation,
             state,
-            paused,
             since_unix_ms,
             reason,
             probe: AtomicBool::new(false),
@@ -69,6 +67,8 @@ pub struct Circuit {
     pub(crate) answered: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) pace: Pace,
+    /// How fast it may be asked: the account's as the operator says, a model's as its provider says.
+    limiter: Mutex<Limiter>,
 }
 
 /// How a caller passed.
@@ -78,9 +78,10 @@ pub(crate) struct Pass {
 }
 
 impl Circuit {
-    pub(crate) fn new(model: Option<Arc<str>>, breaker: &Breaker) -> Self {
+    pub(crate) fn new(model: Option<Arc<str>>, breaker: &Breaker, limiter: Limiter) -> Self {
         let view = ArcSwap::from_pointee(View::of(breaker, None, "".into()));
-        Self { model, view, answered: AtomicU64::new(0), failed: AtomicU64::new(0), pace: Pace::default() }
+        let (answered, failed, pace) = Default::default();
+        Self { model, view, answered, failed, pace, limiter: Mutex::new(limiter) }
     }
 
     /// The model it is for; nothing for the one of the whole account.
@@ -93,6 +94,17 @@ impl Circuit {
         self.view.load().state
     }
 
+    /// What is used of its limits, as far as they are known.
+    pub fn limits(&self, now: Instant) -> Vec<LimitUse> {
+        let usage = self.limiter().usage(now);
+        usage.into_iter().filter(|usage| usage.limit.is_some()).collect()
+    }
+
+    /// Held for a few additions at a time, and never across an await.
+    pub(crate) fn limiter(&self) -> MutexGuard<'_, Limiter> {
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Would a caller be let through? Nothing is taken yet. Who insists passes a circuit that only some may pass.
     pub(crate) fn look(&self, now: Instant, insist: bool) -> Result<(), Refusal> {
         let view = self.view.load();
@@ -100,9 +112,6 @@ impl Circuit {
             let retry_after = until.map(|until| until.saturating_duration_since(now));
             Err(Refusal { kind, retry_after, soft: false })
         };
-        if view.paused.is_some_and(|until| now < until) {
-            return refused(ErrorKind::Throttled, view.paused);
-        }
         match view.state {
             State::Closed => Ok(()),
             State::Open { until } => refused(ErrorKind::CircuitOpen, Some(until)),
@@ -139,7 +148,11 @@ impl Circuit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::policy::BreakerPolicy;
+    use crate::{
+        clock::SystemClock,
+        ports::Clock,
+        provider::{limiter::LimitPolicy, policy::BreakerPolicy},
+    };
 
     fn view(state: State) -> View {
         View { state, ..View::of(&Breaker::new(BreakerPolicy::default()), None, "".into()) }
@@ -158,7 +171,8 @@ mod tests {
 
     #[test]
     fn the_one_probe_can_be_given_back_and_only_by_who_holds_it() {
-        let circuit = Circuit::new(None, &Breaker::new(BreakerPolicy::default()));
+        let breaker = Breaker::new(BreakerPolicy::default());
+        let circuit = Circuit::new(None, &breaker, Limiter::new(LimitPolicy::default(), SystemClock.now()));
         circuit.view.store(Arc::new(view(State::HalfOpen(Trial::One))));
         let pass = circuit.pass().unwrap();
         assert!(circuit.pass().is_err());

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -15,9 +15,11 @@ use serde::Serialize;
 use super::{
     actor::{Order, ProviderNews},
     breaker::{Breaker, State, Trial},
+    budget::RetryBudget,
     bulkhead::{Bulkhead, Place},
     circuit::Circuit,
-    permit::{Metrics, Passes, Permit},
+    limiter::{Demand, LimitPolicy, LimitUse, Limiter, Wait},
+    permit::{Metrics, Passes, Permit, Reserved, Told},
     policy::ProviderPolicy,
 };
 use crate::{
@@ -36,6 +38,7 @@ pub struct ProviderDesk {
     actor: Handle<ProviderNews>,
     clock: Arc<dyn Clock>,
     bulkhead: Arc<Bulkhead>,
+    budget: Mutex<RetryBudget>,
     pub(super) metrics: Metrics,
 }
 
@@ -44,6 +47,8 @@ pub struct ProviderDesk {
 pub struct Ask {
     /// Until when it waits for an answer.
     pub deadline: Option<Instant>,
+    /// What it will take of the rate limits, as far as that is known before.
+    pub demand: Demand,
 }
 
 /// Why a caller was not admitted.
@@ -65,8 +70,11 @@ impl ProviderDesk {
         actor: Handle<ProviderNews>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let account = Circuit::new(None, &Breaker::new(policy.breaker.unwrap_or_default()));
+        let now = clock.now();
+        let limiter = Limiter::new(policy.limits.unwrap_or_default(), now);
+        let account = Circuit::new(None, &Breaker::new(policy.breaker.unwrap_or_default()), limiter);
         Self {
+            budget: Mutex::new(RetryBudget::new(policy.budget.unwrap_or_default(), now)),
             metrics: Metrics::new(&name),
             name,
             provider,
@@ -106,8 +114,12 @@ impl ProviderDesk {
             return circuit.clone();
         }
         let name: Arc<str> = model.into();
+        let limiter = Limiter::new(LimitPolicy::default(), self.now());
         let breaker = Breaker::new(self.policy().breaker.unwrap_or_default());
-        models.entry(name.clone()).or_insert_with(|| Arc::new(Circuit::new(Some(name), &breaker))).clone()
+        models
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(Circuit::new(Some(name), &breaker, limiter)))
+            .clone()
     }
 
     /// The circuits of all models, in order of their names.
@@ -120,7 +132,8 @@ impl ProviderDesk {
     pub fn adapt(&self, policy: ProviderPolicy) -> Result<(), &'static str> {
         policy.check()?;
         self.policy.store(Arc::new(policy));
-        self.bulkhead.resize(policy.max_concurrent);
+        self.account.limiter().configure(policy.limits.unwrap_or_default());
+        self.budget().configure(policy.budget.unwrap_or_default());
         self.tell(ProviderNews::Order(Order::Adapt));
         Ok(())
     }
@@ -141,9 +154,82 @@ impl ProviderDesk {
     /// circuit costs no place, and a scarce probe is not spent on a full bulkhead (PC6).
     pub fn admit(self: &Arc<Self>, model: &Arc<Circuit>, ask: Ask) -> Result<Permit, Refusal> {
         let now = self.now();
-        let looked = self.look(model, ask, now, false);
-        let place = looked.and_then(|()| self.bulkhead.enter().ok_or_else(|| self.busy(true)));
-        place.and_then(|place| self.pass(model, place, now)).map_err(|refusal| self.refused(refusal))
+        self.try_admit(model, ask, now).map_err(|refusal| self.refused(refusal))
+    }
+
+    fn try_admit(self: &Arc<Self>, model: &Arc<Circuit>, ask: Ask, now: Instant) -> Result<Permit, Refusal> {
+        self.look(model, ask, now, false)?;
+        let reserved = self.reserve(model, ask, now)?;
+        let place = self.bulkhead.enter();
+        self.take(model, reserved, place.ok_or_else(|| self.busy(true)), now)
+    }
+
+    /// The last steps, after which what was reserved belongs to the permit, or to nobody.
+    fn take(
+        self: &Arc<Self>,
+        model: &Arc<Circuit>,
+        reserved: Option<Reserved>,
+        place: Result<Place, Refusal>,
+        now: Instant,
+    ) -> Result<Permit, Refusal> {
+        match place.and_then(|place| Ok((place, self.pass(model)?))) {
+            Ok((place, passes)) => {
+                let (desk, model, told) = (self.clone(), model.clone(), Told::default());
+                Ok(Permit {
+                    desk,
+                    model,
+                    passes,
+                    started: now,
+                    _place: place,
+                    reserved,
+                    told,
+                    slow: false,
+                    open: true,
+                })
+            }
+            Err(refusal) => {
+                if let Some(Reserved { account, model: of_model }) = reserved {
+                    self.account.limiter().cancel(account, now);
+                    model.limiter().cancel(of_model, now);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Takes what the call needs of the operator's limits and of the model's, or nothing of either.
+    fn reserve(&self, model: &Circuit, ask: Ask, now: Instant) -> Result<Option<Reserved>, Refusal> {
+        if self.policy().limits.is_none() {
+            return Ok(None);
+        }
+        let account = self.account.limiter().reserve(ask.demand, now);
+        let account = account.map_err(|wait| self.throttled(wait))?;
+        match model.limiter().reserve(ask.demand, now) {
+            Ok(model) => Ok(Some(Reserved { account, model })),
+            Err(wait) => {
+                self.account.limiter().cancel(account, now);
+                Err(self.throttled(wait))
+            }
+        }
+    }
+
+    fn throttled(&self, wait: Wait) -> Refusal {
+        let soft = wait.time <= self.policy().max_wait;
+        Refusal { kind: ErrorKind::Throttled, retry_after: Some(wait.time), soft }
+    }
+
+    /// Pays for asking the provider again in one call; false: the call must not (PC15).
+    pub(crate) fn pay(&self) -> bool {
+        self.policy().budget.is_none() || self.budget().withdraw(self.now())
+    }
+
+    /// A call asks the provider for the first time, and earns a share of what others may ask again.
+    pub(crate) fn earn(&self) {
+        self.budget().deposit(self.now());
+    }
+
+    fn budget(&self) -> MutexGuard<'_, RetryBudget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same for a call that nobody else can answer: it passes a circuit that only some may pass, and waits for
@@ -159,12 +245,21 @@ impl ProviderDesk {
     async fn insist(self: &Arc<Self>, model: &Arc<Circuit>, ask: Ask) -> Result<Permit, Refusal> {
         self.look(model, ask, self.now(), true)?;
         let patience = self.now() + self.policy().max_wait;
-        let place = self.bulkhead.wait(ask.deadline.map_or(patience, |end| end.min(patience))).await;
-        let place = place.ok_or_else(|| self.busy(false))?;
+        let until = ask.deadline.map_or(patience, |end| end.min(patience));
+        let place = self.bulkhead.wait(until).await.ok_or_else(|| self.busy(false))?;
+        let reserved = loop {
+            let now = self.now();
+            match self.reserve(model, ask, now) {
+                Err(Refusal { retry_after: Some(wait), .. }) if now + wait <= until => {
+                    tokio::time::sleep(wait).await;
+                }
+                reserved => break reserved?,
+            }
+        };
         // What was seen before the wait may be old.
         let now = self.now();
-        self.look(model, ask, now, true)?;
-        self.pass(model, place, now)
+        let looked = self.look(model, ask, now, true);
+        self.take(model, reserved, looked.map(|()| place), now)
     }
 
     fn look(&self, model: &Circuit, ask: Ask, now: Instant, insist: bool) -> Result<(), Refusal> {
@@ -178,17 +273,20 @@ impl ProviderDesk {
         Ok(())
     }
 
-    fn pass(self: &Arc<Self>, model: &Arc<Circuit>, place: Place, now: Instant) -> Result<Permit, Refusal> {
+    fn pass(&self, model: &Circuit) -> Result<Passes, Refusal> {
         let account = self.account.pass()?;
-        let passes = match model.pass() {
-            Ok(model) => Passes { account, model },
+        match model.pass() {
+            Ok(model) => Ok(Passes { account, model }),
             Err(refusal) => {
                 self.account.give_back(account);
-                return Err(refusal);
+                Err(refusal)
             }
-        };
-        let (desk, model) = (self.clone(), model.clone());
-        Ok(Permit { desk, model, passes, started: now, _place: place, slow: false, open: true })
+        }
+    }
+
+    /// Changes how many attempts may run at once.
+    pub(super) fn resize(&self, limit: Option<usize>) {
+        self.bulkhead.resize(limit);
     }
 
     fn busy(&self, may_wait: bool) -> Refusal {
@@ -253,6 +351,7 @@ impl ProviderDesk {
             in_flight: self.in_flight(),
             waiting: self.bulkhead.waiting(),
             max_concurrent: self.bulkhead.limit(),
+            retries_left: self.policy().budget.map(|_| self.budget().left(now)),
             answered: models.iter().map(|model| model.answered).sum(),
             failed: models.iter().map(|model| model.failed).sum(),
             account,
@@ -288,6 +387,9 @@ pub struct ProviderStatus {
     /// How many attempts may be under way; nothing, if as many as come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<usize>,
+    /// How many retries its budget would pay for now; nothing, if there is no budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries_left: Option<u64>,
     /// Attempts that were answered.
     pub answered: u64,
     /// Attempts that failed.
@@ -314,6 +416,9 @@ pub struct CircuitStatus {
     /// Milliseconds until a call may try it, while nothing passes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_in_ms: Option<u64>,
+    /// What is used of its rate limits, as far as they are known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitUse>,
     /// Attempts that were answered.
     pub answered: u64,
     /// Attempts that failed.
@@ -339,6 +444,7 @@ impl CircuitStatus {
             reason: view.reason.clone(),
             since_unix_ms: view.since_unix_ms,
             probe_in_ms: until.map(|until| until.saturating_duration_since(now).as_millis() as u64),
+            limits: circuit.limits(now),
             answered: circuit.answered.load(Ordering::Relaxed),
             failed: circuit.failed.load(Ordering::Relaxed),
         }

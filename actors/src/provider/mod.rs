@@ -25,4 +25,6 @@ pub use desk::{CircuitStatus, ProviderDesk, ProviderStatus};
 #[cfg(test)]
 mod agenda_tests;
 #[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
 mod tests;

@@ -15,8 +15,12 @@ use super::{
     bulkhead::Place,
     circuit::{Circuit, Pass},
     desk::ProviderDesk,
+    limiter::Reservation,
 };
-use crate::error::ErrorKind;
+use crate::{
+    call::{Allowances, Usage},
+    error::ErrorKind,
+};
 
 /// The right to make one attempt. Its place comes home when it is dropped, whatever happened.
 pub struct Permit {
@@ -25,6 +29,9 @@ pub struct Permit {
     pub(super) passes: Passes,
     pub(super) started: Instant,
     pub(super) _place: Place,
+    pub(super) reserved: Option<Reserved>,
+    /// What the provider said of this call.
+    pub(super) told: Told,
     /// Was it told to be slow?
     pub(super) slow: bool,
     /// Is its end still to be told?
@@ -36,6 +43,19 @@ pub struct Permit {
 pub struct Passes {
     pub(crate) account: Pass,
     pub(crate) model: Pass,
+}
+
+/// What the call has taken of the rate limits.
+pub(super) struct Reserved {
+    pub(super) account: Reservation,
+    pub(super) model: Reservation,
+}
+
+/// What a provider says beside its answer.
+#[derive(Default)]
+pub(super) struct Told {
+    usage: Option<Usage>,
+    allowances: Option<Box<Allowances>>,
 }
 
 impl Permit {
@@ -70,6 +90,16 @@ impl Permit {
         self.desk.metrics.first_token.record(time);
     }
 
+    /// Notes what the provider says about our limits there.
+    pub(crate) fn allowed(&mut self, allowances: Option<Box<Allowances>>) {
+        self.told.allowances = allowances;
+    }
+
+    /// Notes how many tokens were used so far.
+    pub(crate) fn used(&mut self, usage: Option<Usage>) {
+        self.told.usage = usage.or(self.told.usage);
+    }
+
     /// Reports that the provider answered.
     pub(crate) fn answered(mut self) {
         self.model.answered.fetch_add(1, Ordering::Relaxed);
@@ -82,12 +112,41 @@ impl Permit {
         self.report(Some(kind), hint);
     }
 
+    /// Puts right what was reserved: by what the provider says, as far as it says anything.
+    fn settle(&mut self, failure: Option<ErrorKind>, hint: Option<Duration>) {
+        let Some(Reserved { account, model }) = self.reserved.take() else { return };
+        let (now, Told { usage, allowances }) = (self.desk.now(), std::mem::take(&mut self.told));
+        let (ours, theirs) = (self.desk.account(), &self.model);
+        match failure {
+            Some(ErrorKind::RateLimited | ErrorKind::SlowDown) => {
+                ours.limiter().settle(account, Usage::default(), now);
+                theirs.limiter().refused(model, allowances.as_deref(), hint, now);
+            }
+            Some(ErrorKind::Connect | ErrorKind::ConnectTimeout | ErrorKind::Local) => {
+                ours.limiter().cancel(account, now);
+                theirs.limiter().cancel(model, now);
+            }
+            _ => {
+                if let Some(told) = allowances {
+                    theirs.limiter().learn(&model, &told, now);
+                }
+                if let Some(usage) = usage {
+                    ours.limiter().settle(account, usage, now);
+                    theirs.limiter().settle(model, usage, now);
+                }
+            }
+        }
+    }
+
     fn report(&mut self, failure: Option<ErrorKind>, hint: Option<Duration>) {
         self.open = false;
+        self.settle(failure, hint);
         self.desk.metrics.ended(failure);
         self.desk.metrics.attempt.record(self.desk.now().saturating_duration_since(self.started));
-        let (model, passes, slow) = (self.model.clone(), self.passes, self.slow);
-        self.desk.tell(ProviderNews::Outcome(Outcome { model, passes, slow, failure, hint }));
+        let (model, passes, slow, started) = (self.model.clone(), self.passes, self.slow, self.started);
+        let in_flight = self.desk.in_flight();
+        let outcome = Outcome { model, passes, slow, failure, hint, started, in_flight };
+        self.desk.tell(ProviderNews::Outcome(outcome));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::window::Window;
+use super::{adaptive::AdaptivePolicy, budget::BudgetPolicy, limiter::LimitPolicy, window::Window};
 use crate::backoff::{Backoff, Jitter};
 
 /// The largest bulkhead: beyond it the limit would protect nobody.
@@ -20,8 +20,16 @@ pub struct ProviderPolicy {
     /// How many attempts may run at once; one more is refused as `busy` and the chain moves on.
     /// Default 20, at least 1; `None`: as many as come.
     pub max_concurrent: Option<usize>,
-    /// How long a call may wait for a place when nobody else can answer it; as many may wait as may run.
-    /// Default 2 s; 0: it never waits.
+    /// Lets the number of attempts at once follow what the provider carries, up to `max_concurrent`. Default `None`:
+    /// `max_concurrent` alone holds.
+    pub adaptive: Option<AdaptivePolicy>,
+    /// How fast it may be asked: limits of your own, and those that it tells. `None`: it is asked until it refuses,
+    /// and again at once.
+    pub limits: Option<LimitPolicy>,
+    /// How many attempts may be retries. `None`: as many as chains want.
+    pub budget: Option<BudgetPolicy>,
+    /// How long a call may wait for a place, or for a limit, when nobody else can answer it; as many may wait for a
+    /// place as may run. Default 2 s; 0: it never waits.
     pub max_wait: Duration,
 }
 
@@ -76,13 +84,23 @@ pub struct SlowPolicy {
 
 impl ProviderPolicy {
     /// No protection at all, to begin a policy of single parts with.
-    pub const NONE: Self =
-        Self { timeouts: None, breaker: None, max_concurrent: None, max_wait: Duration::ZERO };
+    pub const NONE: Self = Self {
+        timeouts: None,
+        breaker: None,
+        max_concurrent: None,
+        adaptive: None,
+        limits: None,
+        budget: None,
+        max_wait: Duration::ZERO,
+    };
 
     /// Says which setting is out of its range, if one is.
     pub fn check(&self) -> Result<(), &'static str> {
         self.timeouts.map_or(Ok(()), Timeouts::check)?;
         self.breaker.map_or(Ok(()), BreakerPolicy::check)?;
+        self.adaptive.map_or(Ok(()), |adaptive| adaptive.check())?;
+        self.limits.map_or(Ok(()), |limits| limits.check())?;
+        self.budget.map_or(Ok(()), |budget| budget.check())?;
         match self.max_concurrent {
             Some(max) if !(1..=MAX_CONCURRENT).contains(&max) => {
                 Err("`max_concurrent` must be from 1 to 100000")
@@ -183,8 +201,14 @@ impl Default for SlowPolicy {
 
 impl Default for ProviderPolicy {
     fn default() -> Self {
-        let (timeouts, breaker) = (Timeouts::default(), BreakerPolicy::default());
-        let max_wait = Duration::from_secs(2);
-        Self { timeouts: Some(timeouts), breaker: Some(breaker), max_concurrent: Some(20), max_wait }
+        Self {
+            timeouts: Some(Timeouts::default()),
+            breaker: Some(BreakerPolicy::default()),
+            max_concurrent: Some(20),
+            adaptive: None,
+            limits: Some(LimitPolicy::default()),
+            budget: Some(BudgetPolicy::default()),
+            max_wait: Duration::from_secs(2),
+        }
     }
 }

@@ -241,14 +241,24 @@ impl<M: Send + 'static> Handle<M> {
 
     /// Waits until a life is up, or none will be any more; tells which.
     pub async fn up(&self) -> bool {
+        self.until(|state| matches!(state, SlotState::Up | SlotState::Down)).await == SlotState::Up
+    }
+
+    /// Waits until it is down: it has ended and is not started again, or it never was. A restart is no end; an
+    /// operator may revive it all the same.
+    pub async fn down(&self) {
+        self.until(|state| *state == SlotState::Down).await;
+    }
+
+    async fn until(&self, reached: impl Fn(&SlotState) -> bool) -> SlotState {
         loop {
             let mut changed = pin!(self.0.changed.notified());
             changed.as_mut().enable();
-            match self.state() {
-                SlotState::Up => return true,
-                SlotState::Down => return false,
-                _ => changed.await,
+            let state = self.state();
+            if reached(&state) {
+                return state;
             }
+            changed.await;
         }
     }
 

@@ -56,6 +56,11 @@ impl Kid {
         }
     }
 
+    /// In words.
+    pub(super) fn how_it_ended(&self) -> String {
+        self.last_exit.as_ref().unwrap_or(&Exit::Normal).to_string()
+    }
+
     /// Tells those who wait for it to be up, or down; a failure if it is not what they waited for.
     pub(super) fn answer(&mut self, up: bool, failed: Option<Exit>) {
         let (told, rest) =

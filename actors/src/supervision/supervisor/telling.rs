@@ -16,8 +16,7 @@ impl Supervisor {
     /// That a child, and perhaps others along with it, are to be restarted for its end.
     pub(super) fn blame(&mut self, child: Id) {
         let Some(kid) = self.kids.get(&child) else { return };
-        let ended = kid.last_exit.as_ref().map_or_else(|| "stopped".into(), Exit::to_string);
-        self.blamed = format!("{} {ended}", kid.spec.path()).into();
+        self.blamed = format!("{} {}", kid.spec.path(), kid.how_it_ended()).into();
     }
 
     pub(super) fn say_restarting(&mut self, child: Id, attempt: u32, delay: Duration, cx: &Cx<ChildNews>) {
@@ -49,7 +48,8 @@ impl Supervisor {
         kid.answer(false, None);
         let exit = kid.last_exit.clone().filter(|exit| *exit != Exit::Skipped);
         kid.answer(true, exit);
-        cx.commons().events.publish(EventKind::ActorStopped { actor: kid.spec.path().clone() });
+        let (actor, reason) = (kid.spec.path().clone(), kid.how_it_ended().into());
+        cx.commons().events.publish(EventKind::ActorStopped { actor, reason });
     }
 
     pub(super) fn forget(&mut self, child: Id, cx: &Cx<ChildNews>) {

@@ -38,20 +38,15 @@ async fn what_was_told_before_the_end_is_done_before_the_cleanup_and_nothing_aft
 
 #[tokio::test(start_paused = true)]
 async fn a_life_that_ends_by_itself_or_with_an_error_cleans_up_and_one_that_panics_or_is_killed_does_not() {
-    let ends = [
-        (Order::Stop, Exit::Normal, true),
-        (Order::Fail, Exit::Failed("told to".into()), true),
-        (Order::Panic, Exit::Panicked("told to".into()), false),
-        (Order::Kill, Exit::Killed, false),
-    ];
-    for (order, exit, cleans_up) in ends {
-        let workers = workers_within(5, 1, 1).await;
-        workers.handles[0].tell(order).unwrap();
-        tokio::time::sleep(SECOND).await;
-        workers.up_again(0).await;
-        assert_eq!(workers.last_exit(0), Some(exit.clone()));
-        let expected: &[&str] = if cleans_up { &["0 cleans up", "0 is clean"] } else { &[] };
-        assert_eq!(workers.plans[0].log.lines(), expected, "{exit}");
+    for End { order, told, .. } in ENDS {
+        let limits = |spec: ChildSpec| limit(5)(spec).hang_after(2 * SECOND);
+        let workers = workers_under(RestartPolicy::default(), 1, |_| (), limits).await.unwrap();
+        workers.handles[0].tell(order()).unwrap();
+        tokio::time::sleep(4 * SECOND).await;
+        assert!(workers.last_exit(0).unwrap().to_string().starts_with(told));
+        let is_sound = told == "stopped" || told.starts_with("failed");
+        let expected: &[&str] = if is_sound { &["0 cleans up", "0 is clean"] } else { &[] };
+        assert_eq!(workers.plans[0].log.lines(), expected, "{told}");
     }
 }
 

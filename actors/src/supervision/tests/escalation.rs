@@ -4,19 +4,27 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn too_many_crashes_end_the_supervisor_and_its_parent_starts_it_anew() {
-    let workers = workers(2, |_| ()).await.unwrap();
-    let mut mode = workers.tree.system().mode().watch();
-    workers.plans[0].failing_starts.store(10, Ordering::Relaxed);
-    workers.handles[0].tell(Order::Panic).unwrap();
-    mode.wait_for(|now| now.mode == Mode::Emergency).await.unwrap();
-    let text = mode.borrow().notice().unwrap();
-    assert!(text.contains("root/crew gave up after too many restarts"), "{text}"); // R5
-    workers.up_again(0).await;
-    settle().await;
-    assert_eq!((workers.find("root/crew").incarnation, workers.life(1)), (2, 2)); // R9
-    assert!(workers.handles.iter().all(|handle| handle.state() == SlotState::Up));
-    tokio::time::sleep(SECOND).await;
-    assert_eq!(workers.tree.system().mode().now(), Mode::Normal);
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne] {
+        let policy = RestartPolicy { strategy, ..RestartPolicy::default() };
+        let workers = workers_under(policy, 2, |_| (), |spec| spec).await.unwrap();
+        let (spec, added) = worker("added", &Arc::default());
+        workers.children.start(spec).await.unwrap();
+        let mut mode = workers.tree.system().mode().watch();
+        workers.plans[0].failing_starts.store(10, Ordering::Relaxed);
+        workers.handles[0].tell(Order::Panic).unwrap();
+        mode.wait_for(|now| now.mode == Mode::Emergency).await.unwrap();
+        let text = mode.borrow().notice().unwrap();
+        assert!(text.contains("root/crew gave up after too many restarts"), "{text}"); // R5
+        workers.up_again(0).await;
+        settle().await;
+        assert_eq!((workers.find("root/crew").incarnation, workers.find("root").incarnation), (2, 1)); // R9
+        assert!(workers.handles.iter().all(|handle| handle.state() == SlotState::Up), "{strategy:?}");
+        assert_eq!(added.state(), SlotState::Down, "what was added is gone with that life"); // R9
+        let Some(Exit::Failed(cause)) = workers.find("root/crew").last_exit else { panic!("{strategy:?}") };
+        assert!(cause.contains("last: root/crew/0 failed: no start"), "{cause}"); // R5
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(workers.tree.system().mode().now(), Mode::Normal);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,7 +52,7 @@ async fn a_supervisor_that_crashes_comes_back_with_its_children_and_no_life_meet
     let (spec, added) = worker("added", &Arc::default());
     workers.children.start(spec).await.unwrap();
     for life in 2..10 {
-        workers.children.supervisor().crash();
+        workers.children.supervisor().crash(); // B19
         tokio::time::sleep(20 * SECOND).await;
         assert_eq!((workers.find("root/crew").incarnation, workers.life(1)), (life, life)); // A6
     }

@@ -14,12 +14,13 @@ use crate::{
     event::EventKind,
     mode::Mode,
     shell::{Behavior, Cx, Exit, Failure, Start},
-    supervision::slot::Obstacle,
+    supervision::{slot::Obstacle, tree::TreeSnapshot},
     system::{StartError, Supervised, SystemBuilder},
     testing::{VirtualClock, settle},
 };
 
 mod admin;
+mod bugs;
 mod cleanup;
 mod escalation;
 mod handles;
@@ -27,12 +28,13 @@ mod hangs;
 mod reports;
 mod restarts;
 mod scale;
+mod significant;
 mod start;
 mod stop;
 mod systems;
 mod worker;
 
-use worker::{Bug, Log, Order, Plan, worker};
+use worker::{Bug, ENDS, End, Log, Order, Plan, worker};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,14 @@ async fn workers(count: usize, plan: impl Fn(&[Arc<Plan>])) -> Result<Workers, S
     workers_under(RestartPolicy::default(), count, plan, |spec| spec).await
 }
 
+/// A tree with nothing but these below its root.
+async fn tree(
+    others: impl FnOnce(&Commons) -> Result<Vec<ChildSpec>, BadSpec>,
+) -> Result<Supervised, StartError> {
+    let builder = SystemBuilder::new(Arc::new(VirtualClock::start()), 1, 1);
+    builder.start(|system| others(system.commons())).await
+}
+
 async fn workers_under(
     policy: RestartPolicy,
     count: usize,
@@ -57,20 +67,18 @@ async fn workers_under(
     let log = Log::default();
     let plans: Vec<_> = (0..count).map(|_| Arc::new(Plan { log: log.clone(), ..Plan::default() })).collect();
     plan(&plans);
-    let builder = SystemBuilder::new(Arc::new(VirtualClock::start()), 1, 1);
     let (mut handles, mut children) = (Vec::new(), None);
-    let tree = builder
-        .start(|system| {
-            let specs = plans.iter().enumerate().map(|(n, plan)| {
-                let (spec, handle) = worker(&n.to_string(), plan);
-                handles.push(handle);
-                shape(spec)
-            });
-            let (spec, admin) = Supervisor::spec("root/crew", policy, specs.collect(), system.commons())?;
-            children = Some(admin);
-            Ok(vec![spec])
-        })
-        .await?;
+    let tree = tree(|commons| {
+        let specs = plans.iter().enumerate().map(|(n, plan)| {
+            let (spec, handle) = worker(&n.to_string(), plan);
+            handles.push(handle);
+            shape(spec)
+        });
+        let (spec, admin) = Supervisor::spec("root/crew", policy, specs.collect(), commons)?;
+        children = Some(admin);
+        Ok(vec![spec])
+    });
+    let tree = tree.await?;
     Ok(Workers { tree, handles, plans, children: children.unwrap() })
 }
 
@@ -79,7 +87,7 @@ impl Workers {
         self.tree.system().commons()
     }
 
-    fn find(&self, path: &str) -> tree::TreeSnapshot {
+    fn find(&self, path: &str) -> TreeSnapshot {
         self.tree.system().tree().find(path).unwrap().clone()
     }
 

@@ -46,9 +46,22 @@ async fn a_start_that_hangs_is_given_up_while_the_others_are_looked_after() {
     tokio::time::sleep(SECOND).await;
     assert_eq!(workers.life(1), 2, "a hanging sibling blocks nobody"); // S10
     tokio::time::sleep(10 * SECOND).await;
-    assert_eq!(workers.find("root/crew/0").last_exit, Some(Exit::Failed("did not start within 10s".into())));
+    let too_late = Exit::Failed("did not start within 10s".into());
+    assert_eq!(workers.last_exit(0), Some(too_late.clone()));
     workers.plans[0].slow_start.store(0, Ordering::Relaxed);
     workers.up_again(0).await;
+
+    let plan = Arc::<Plan>::default();
+    plan.slow_start.store(3600, Ordering::Relaxed);
+    let added = workers.children.start(worker("added", &plan).0);
+    let meanwhile = async {
+        tokio::time::sleep(SECOND).await;
+        tokio::time::timeout(SECOND, workers.children.terminate("1")).await
+    };
+    let (added, ended) = tokio::join!(added, meanwhile);
+    assert_eq!((added, ended), (Err(AdminError::Failed(too_late)), Ok(Ok(())))); // S10
+    tokio::time::sleep(7200 * SECOND).await;
+    assert_eq!(plan.alive.load(Ordering::Relaxed), 0, "it does not start late either"); // S10
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,7 +71,8 @@ async fn a_child_that_fails_to_start_is_refused_and_one_that_skips_is_kept() {
     plan.failing_starts.store(1, Ordering::Relaxed);
     let failed = children.start(worker("late", &plan).0).await;
     assert_eq!(failed, Err(AdminError::Failed(Exit::Failed("no start".into())))); // S6
-    assert_eq!(children.snapshot().counts().specs, 1);
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!((children.snapshot().counts().specs, plan.made.load(Ordering::Relaxed)), (1, 1));
     plan.idle.store(1, Ordering::Relaxed);
     children.start(worker("late", &plan).0).await.unwrap(); // S2
     let counts = children.snapshot().counts();

@@ -74,7 +74,21 @@ fn one_seed_tells_one_story_and_another_seed_another() {
         runtime.unwrap().block_on(story(seed))
     };
     for seed in 1..=5 {
-        assert_eq!(run(seed), run(seed));
+        assert_eq!(run(seed), run(seed)); // B1: backoffs and all
     }
     assert_ne!(run(1), run(2));
+}
+
+#[test]
+fn a_runtime_that_is_dropped_takes_everything_along() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let workers = runtime.block_on(workers(3, |_| ())).unwrap();
+    let plans = workers.plans.clone();
+    drop(runtime); // B18
+    assert!(plans.iter().all(|plan| plan.alive.load(Ordering::Relaxed) == 0));
+    let handle = workers.handles[0].clone();
+    assert!(handle.tell(Order::Count).is_err());
+    drop(workers);
+    assert_eq!(handle.tell(Order::Count).unwrap_err().reason, Obstacle::Down);
 }

@@ -17,9 +17,27 @@ pub(super) enum Order {
     Hang,
     /// Ends itself by force.
     Kill,
+    /// Leaves ractor's own tree.
+    Unlink,
     /// Answers after this time.
     Answer(Reply<u64>, Duration),
 }
+
+/// A way in which a life can end, and how that is told. With a handler that hangs it takes a limit to hanging.
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    pub(super) order: fn() -> Order,
+    pub(super) told: &'static str,
+    pub(super) crash: bool,
+}
+
+pub(super) const ENDS: [End; 5] = [
+    End { order: || Order::Stop, told: "stopped", crash: false },
+    End { order: || Order::Fail, told: "failed: told to", crash: true },
+    End { order: || Order::Panic, told: "panicked: told to", crash: true },
+    End { order: || Order::Kill, told: "killed", crash: true },
+    End { order: || Order::Hang, told: "hung: no progress", crash: true },
+];
 
 impl std::fmt::Debug for Order {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -59,6 +77,8 @@ pub(super) enum Bug {
     Shutdown,
     Stopped,
     Drop,
+    /// When a callback is cut off.
+    CutOff,
 }
 
 impl Plan {
@@ -110,6 +130,15 @@ impl Drop for Worker {
     }
 }
 
+/// Held by a callback that waits.
+struct Bomb(Option<Arc<Plan>>);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|plan| plan.strike(Bug::CutOff));
+    }
+}
+
 fn seconds(of: &AtomicU64) -> Duration {
     Duration::from_secs(of.load(Ordering::Relaxed))
 }
@@ -118,7 +147,9 @@ impl Behavior for Worker {
     type Msg = Order;
 
     async fn started(&mut self, _: &Cx<Order>) -> Result<Start, Failure> {
+        let mut bomb = Bomb(Some(self.plan.clone()));
         tokio::time::sleep(seconds(&self.plan.slow_start)).await;
+        bomb.0 = None;
         self.plan.strike(Bug::Started);
         let fails = self.plan.failing_starts.load(Ordering::Relaxed);
         self.plan.failing_starts.store(fails.saturating_sub(1), Ordering::Relaxed);
@@ -138,8 +169,12 @@ impl Behavior for Worker {
             Order::FailSaying(text) => return Err(Failure(text)),
             Order::PanicSaying(text) => std::panic::panic_any(text),
             Order::Stop => cx.stop(),
-            Order::Hang => std::future::pending().await,
+            Order::Hang => {
+                let _bomb = Bomb(Some(self.plan.clone()));
+                std::future::pending().await
+            }
             Order::Kill => cx.cell().kill(),
+            Order::Unlink => cx.cell().unlink(cx.cell().try_get_supervisor().unwrap()),
             Order::Answer(reply, after) => {
                 tokio::time::sleep(after).await;
                 self.plan.counted.fetch_add(1, Ordering::Relaxed);
