@@ -10,6 +10,9 @@ mod body;
 mod dialect;
 mod errors;
 mod events;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod interpreter;
 pub mod openai;
 mod redact;

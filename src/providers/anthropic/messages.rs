@@ -21,7 +21,7 @@ use crate::providers::{
 
 /// Follows one stream.
 #[derive(Debug, Default)]
-pub(super) struct Messages {
+pub(in crate::providers) struct Messages {
     stopped: bool,
     used: Usage,
 }

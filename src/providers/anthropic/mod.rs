@@ -9,6 +9,9 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, fuzzing))]
+pub(super) use messages::Messages;
+
 pub(super) use client::BETA;
 #[cfg(feature = "server")]
 pub(crate) use client::VERSION;

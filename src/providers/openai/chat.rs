@@ -24,7 +24,7 @@ use crate::providers::{
 
 /// Follows one stream.
 #[derive(Debug, Default)]
-pub(super) struct Chat {
+pub(in crate::providers) struct Chat {
     finished: bool,
 }
 

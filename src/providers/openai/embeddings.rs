@@ -13,7 +13,7 @@ use crate::providers::{
 
 /// Looks at whole answers only.
 #[derive(Debug, Default)]
-pub(super) struct Embeddings;
+pub(in crate::providers) struct Embeddings;
 
 impl Dialect for Embeddings {
     fn whole(body: &[u8], secrets: &Redactor) -> Result<Option<Usage>, ProviderError> {

@@ -12,6 +12,9 @@ mod responses;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(test, fuzzing))]
+pub(super) use {chat::Chat, embeddings::Embeddings, responses::Responses};
+
 pub use client::OpenAi;
 pub use read::{delta_of, text_of};
 pub use request::completion;

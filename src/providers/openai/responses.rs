@@ -21,7 +21,7 @@ use crate::providers::{
 
 /// Follows one stream.
 #[derive(Debug, Default)]
-pub(super) struct Responses;
+pub(in crate::providers) struct Responses;
 
 impl Dialect for Responses {
     fn whole(body: &[u8], secrets: &Redactor) -> Result<Option<Usage>, ProviderError> {
