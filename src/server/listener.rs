@@ -133,7 +133,8 @@ mod tests {
             let gateway = Gateway::new(system.clone(), None, GatewayLimits::default());
             let (spec, handle) = Listener::spec(gateway, socket);
             listener = Some(handle);
-            Ok(vec![spec])
+            let policy = RestartPolicy::default();
+            Ok(vec![Supervisor::spec("root/server", policy, vec![spec], system.commons())?.0])
         };
         let tree = builder.start(with_listener).await.unwrap();
         let listener = listener.unwrap();
