@@ -39,10 +39,12 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Stopped> {
     );
     let _upkeep = tokio::spawn(upkeep(recorder.clone()));
     let runtime = builder.start().await.map_err(|error| Stopped::new(exit_code(&error), error))?;
+    // Caught before we say that we are there: whoever reads that may signal at once.
+    let asked = asked_to_stop();
     // Whoever started us may have closed our output; that is no reason to stop.
     let _ = io::stdout().write_all(welcome(&runtime, at).as_bytes());
     let _ = io::stdout().flush();
-    until_stopped(runtime, limits).await
+    until_stopped(runtime, limits, asked).await
 }
 
 fn configured(args: ServeArgs) -> Result<Config, crate::ConfigError> {
@@ -115,11 +117,15 @@ async fn upkeep(recorder: PrometheusHandle) {
 }
 
 /// A first signal drains, a second one ends at once; a tree that gave up is stopped in order.
-async fn until_stopped(runtime: Runtime, limits: GatewayLimits) -> Result<(), Stopped> {
+async fn until_stopped(
+    runtime: Runtime,
+    limits: GatewayLimits,
+    asked: impl Future<Output = ()>,
+) -> Result<(), Stopped> {
     let system = runtime.system().clone();
     let gone = tokio::select! {
         biased;
-        () = asked_to_stop() => None,
+        () = asked => None,
         exit = system.ended() => Some(exit),
     };
     let report = tokio::select! {
@@ -136,16 +142,18 @@ async fn until_stopped(runtime: Runtime, limits: GatewayLimits) -> Result<(), St
     }
 }
 
-/// Resolves at SIGTERM or SIGINT.
-pub(super) async fn asked_to_stop() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // Without handlers the signals keep their default: they end the process.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        biased;
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// Resolves at SIGTERM or SIGINT; from the call on, neither ends the process by itself.
+pub(super) fn asked_to_stop() -> impl Future<Output = ()> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async {
+        let (Ok(mut term), Ok(mut int)) = signals else {
+            // Without handlers the signals keep their default: they end the process.
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            biased;
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
     }
 }

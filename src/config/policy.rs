@@ -54,11 +54,16 @@ fn adaptive(section: &mut Section<'_>, source: &mut Source<'_>) -> Option<Adapti
 fn limits(section: &mut Section<'_>, source: &mut Source<'_>) -> LimitPolicy {
     let default = LimitPolicy::default();
     let Some(mut section) = section.section("limits", source) else { return default };
-    let calls = section.has("calls").then(|| section.number("calls", 1..=u32::MAX.into(), 1, source) as u32);
     let per = section.duration("per", MS..=24 * HOUR, HOUR / 60, source);
-    let mut tokens = |key| section.has(key).then(|| section.number(key, 1..=1_000_000_000_000, 1, source));
+    // None of them is there unless it is set.
+    let mut limit = |key, most| {
+        let set = !section.is_off(key) && section.has(key);
+        set.then(|| section.number(key, 1..=most, 1, source))
+    };
+    let calls = limit("calls", u32::MAX.into());
+    let mut tokens = |key| limit(key, 1_000_000_000_000);
     let policy = LimitPolicy {
-        requests: calls.map(|calls| (calls, per)),
+        requests: calls.map(|calls| (calls as u32, per)),
         input_tokens: tokens("input_tokens"),
         output_tokens: tokens("output_tokens"),
         tokens: tokens("tokens"),

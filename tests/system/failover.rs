@@ -83,7 +83,7 @@ async fn story(speaks: Speaks, fault: Fault, kind: &str, streaming: bool) {
         assert!(calls <= 6, "{name}: the circuit does not open");
     }
     world.until_mode(Mode::Degraded).await;
-    let notice = world.ask("notice").await.header("x-mainstay-notice").to_string();
+    let notice = said(&world).await.1.header("x-mainstay-notice").to_string();
     let out =
         if kind == "auth" { "provider a is taken out: " } else { "provider a, model model-a, is out: " };
     assert!(notice.starts_with(&format!("DEGRADED: {out}")), "{name}: {notice}");

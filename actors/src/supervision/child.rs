@@ -9,7 +9,7 @@ use std::{
 };
 
 use ractor::ActorCell;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     below::Below,
@@ -177,12 +177,9 @@ impl ChildSpec {
         commons: &Commons,
         incarnation: u64,
     ) -> Result<(Running, Ended), Exit> {
-        let over = CancellationToken::new();
-        let patience = self.patience();
-        let begin = Begin { parent, commons: commons.clone(), incarnation, patience, over: over.clone() };
         let launch = async {
-            let last = self.last_life().clone();
-            last.cancelled().await;
+            let (over, patience) = (self.claim().await, self.patience());
+            let begin = Begin { parent, commons: commons.clone(), incarnation, patience, over };
             self.launcher.launch(begin).await
         };
         let late = || Exit::Failed(format!("did not start within {:?}", self.start));
@@ -190,9 +187,22 @@ impl ChildSpec {
         let launched =
             contain(async { tokio::time::timeout(self.start, launch).await.unwrap_or_else(|_| Err(late())) });
         let launched = launched.await?;
-        *self.last_life() = over;
         self.node.up(incarnation);
         Ok(launched)
+    }
+
+    /// Waits until no other life is there, or on its way: a supervisor that crashed may have left a start behind.
+    /// The next life waits in turn until what this returns is dropped.
+    async fn claim(&self) -> DropGuard {
+        loop {
+            let last = self.last_life().clone();
+            last.cancelled().await;
+            let mut last = self.last_life();
+            if last.is_cancelled() {
+                *last = CancellationToken::new();
+                return last.clone().drop_guard();
+            }
+        }
     }
 
     /// Its next life need not wait for the last one to be over.

@@ -13,7 +13,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use ractor::{Actor, ActorCell, ActorRef, SpawnErr};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::DropGuard;
 
 use super::slot::{Slot, SlotState};
 use crate::{
@@ -125,8 +125,8 @@ pub(super) struct Begin {
     pub(super) incarnation: u64,
     /// How long its end may take.
     pub(super) patience: Option<Duration>,
-    /// Cancelled when it is over.
-    pub(super) over: CancellationToken,
+    /// Dropped when it is over.
+    pub(super) over: DropGuard,
 }
 
 /// What begins the lives of one child.
@@ -177,8 +177,7 @@ async fn spawn<B: Behavior>(parent: Option<ActorCell>, birth: Birth<B>) -> Resul
     }
 }
 
-fn ended(task: JoinHandle<()>, exit: Arc<OnceLock<Exit>>, over: CancellationToken) -> Ended {
-    let over = over.drop_guard();
+fn ended(task: JoinHandle<()>, exit: Arc<OnceLock<Exit>>, over: DropGuard) -> Ended {
     Box::pin(async move {
         let _ = task.await;
         drop(over);

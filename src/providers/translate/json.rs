@@ -73,9 +73,19 @@ impl Fault {
     }
 }
 
+/// What lists are made of.
+pub(super) trait Element<'a>: Deserialize<'a> {
+    /// What is wrong with anything else.
+    const EXPECTED: &'static str;
+}
+
 /// A string that is borrowed where it holds no escapes.
 #[derive(Debug, Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+impl<'a> Element<'a> for Text<'a> {
+    const EXPECTED: &'static str = "expected a string";
+}
 
 /// The first element of a list; the others are looked at by nobody.
 pub(super) struct First<T>(pub(super) Option<T>);
@@ -83,16 +93,19 @@ pub(super) struct First<T>(pub(super) Option<T>);
 /// An object, as its members that nobody has taken yet.
 pub(super) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
+impl<'a> Element<'a> for Object<'a> {
+    const EXPECTED: &'static str = "expected an object without repeated members";
+}
+
 impl<'a> Object<'a> {
     pub(super) fn parse(json: &'a [u8]) -> Result<Self, Fault> {
         let text = std::str::from_utf8(json).map_err(|_| Fault::shape("not UTF-8"))?;
-        let raw = serde_json::from_str(text).map_err(|_| Fault::shape("not JSON"))?;
-        Self::read(raw)
+        let wrong = |error: serde_json::Error| if error.is_data() { Self::EXPECTED } else { "not JSON" };
+        serde_json::from_str(text).map_err(|error| Fault::shape(wrong(error)))
     }
 
     pub(super) fn read(raw: &'a RawValue) -> Result<Self, Fault> {
-        let members = serde_json::Deserializer::from_str(raw.get()).deserialize_map(Members);
-        members.map(Self).map_err(|_| Fault::shape("expected an object without repeated members"))
+        serde_json::from_str(raw.get()).map_err(|_| Fault::shape(Self::EXPECTED))
     }
 
     /// A member as it stands; one that is `null` is as good as absent.
@@ -129,10 +142,10 @@ impl<'a> Object<'a> {
     }
 
     /// Gives each element of a list to `f`; an absent list has none.
-    pub(super) fn each(
+    pub(super) fn each<T: Element<'a>>(
         &mut self,
         name: &'static str,
-        f: impl FnMut(&'a RawValue) -> Result<(), Fault>,
+        f: impl FnMut(T) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         self.any(name).map_or(Ok(()), |list| each(list, f)).map_err(|fault| fault.at(name))
     }
@@ -155,17 +168,17 @@ pub(super) fn is_text(raw: &RawValue) -> bool {
 
 pub(super) fn text(raw: &RawValue) -> Result<Cow<'_, str>, Fault> {
     let text: Result<Text<'_>, _> = serde_json::from_str(raw.get());
-    text.map(|text| text.0).map_err(|_| Fault::shape("expected a string"))
+    text.map(|text| text.0).map_err(|_| Fault::shape(Text::EXPECTED))
 }
 
 /// Gives each element of `list` to `f`, one after the other: a list is never held as a whole.
-pub(super) fn each<'a>(
+pub(super) fn each<'a, T: Element<'a>>(
     list: &'a RawValue,
-    f: impl FnMut(&'a RawValue) -> Result<(), Fault>,
+    f: impl FnMut(T) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     let mut fault = None;
-    let read =
-        serde_json::Deserializer::from_str(list.get()).deserialize_seq(Elements { f, fault: &mut fault });
+    let elements = Elements { f, fault: &mut fault, of: PhantomData };
+    let read = serde_json::Deserializer::from_str(list.get()).deserialize_seq(elements);
     read.map_err(|_| fault.unwrap_or_else(|| Fault::shape("expected an array")))
 }
 
@@ -191,17 +204,23 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for First<T> {
     }
 }
 
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
 struct Members;
 
 impl<'de> Visitor<'de> for Members {
-    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+    type Value = Object<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members: Self::Value = Vec::new();
+        let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
         while let Some((Text(name), value)) = map.next_entry()? {
             // Of two members of one name, the other provider may take the other one.
             if members.len() == MAX_MEMBERS || members.iter().any(|(known, _)| *known == name) {
@@ -209,16 +228,17 @@ impl<'de> Visitor<'de> for Members {
             }
             members.push((name, value));
         }
-        Ok(members)
+        Ok(Object(members))
     }
 }
 
-struct Elements<'f, F> {
+struct Elements<'f, F, T> {
     f: F,
     fault: &'f mut Option<Fault>,
+    of: PhantomData<T>,
 }
 
-impl<'de, F: FnMut(&'de RawValue) -> Result<(), Fault>> Visitor<'de> for Elements<'_, F> {
+impl<'de, T: Element<'de>, F: FnMut(T) -> Result<(), Fault>> Visitor<'de> for Elements<'_, F, T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -226,13 +246,16 @@ impl<'de, F: FnMut(&'de RawValue) -> Result<(), Fault>> Visitor<'de> for Element
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        let mut index = 0;
-        while let Some(element) = seq.next_element::<&'de RawValue>()? {
-            if let Err(fault) = (self.f)(element) {
+        for index in 0.. {
+            let told = match seq.next_element() {
+                Ok(None) => break,
+                Ok(Some(element)) => (self.f)(element),
+                Err(_) => Err(Fault::shape(T::EXPECTED)),
+            };
+            if let Err(fault) = told {
                 *self.fault = Some(fault.at(format_args!("[{index}]")));
                 return Err(A::Error::custom("a fault"));
             }
-            index += 1;
         }
         Ok(())
     }
@@ -250,13 +273,15 @@ mod tests {
     fn a_fault_says_where_it_is() {
         let mut object = Object::parse(br#"{"messages":[{"content":"a"},{"content":[7]}]}"#).unwrap();
         let fault = object.each("messages", |message| {
-            Object::read(message)?.each("content", |part| Object::read(part).map(|_| ()))
+            let mut message: Object<'_> = message;
+            message.each("content", |_: Object<'_>| Ok(()))
         });
         let first = place_of(fault.unwrap_err());
         assert_eq!(first, "cannot be translated: expected an array (`messages[0].content`)");
         let mut object = Object::parse(br#"{"messages":[{"content":[{},7]}]}"#).unwrap();
         let fault = object.each("messages", |message| {
-            Object::read(message)?.each("content", |part| Object::read(part).map(|_| ()))
+            let mut message: Object<'_> = message;
+            message.each("content", |_: Object<'_>| Ok(()))
         });
         assert!(place_of(fault.unwrap_err()).ends_with("(`messages[0].content[1]`)"));
     }

@@ -94,12 +94,8 @@ impl From<ModeChange> for Careless {
     }
 }
 
-#[cfg(feature = "ractor-cluster")]
-impl ractor::Message for Careless {}
-
 struct Reader;
 
-#[cfg_attr(feature = "ractor-async-trait", ractor::async_trait)]
 impl ractor::Actor for Reader {
     type Msg = Careless;
     type State = ();

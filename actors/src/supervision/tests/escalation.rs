@@ -81,3 +81,15 @@ async fn a_supervisor_comes_back_with_all_it_was_made_with_also_what_was_deleted
     assert_eq!(workers.children.snapshot().counts().active, 3);
     assert_eq!(added.state(), SlotState::Down);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_a_crashed_supervisor_left_behind_meets_no_other_life() {
+    let workers = workers(1, |_| ()).await.unwrap();
+    workers.plans[0].slow_start.store(4, Ordering::Relaxed);
+    workers.handles[0].tell(Order::Panic).unwrap();
+    tokio::time::sleep(SECOND).await;
+    workers.children.supervisor().crash();
+    tokio::time::sleep(20 * SECOND).await;
+    assert_eq!(workers.plans[0].overlapped.load(Ordering::Relaxed), 0); // B11
+    assert_eq!((workers.find("root/crew").incarnation, workers.handles[0].state()), (2, SlotState::Up));
+}

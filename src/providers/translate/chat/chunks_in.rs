@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{Usage, end};
 use crate::providers::translate::{
-    json::{Fault, First, Text, each},
+    json::{Element, Fault, First, Text, each},
     words::{Event, Tell, Tokens},
 };
 
@@ -80,6 +80,10 @@ struct Function<'a> {
     arguments: Option<Text<'a>>,
 }
 
+impl<'a> Element<'a> for Called<'a> {
+    const EXPECTED: &'static str = "expected a piece of a tool call";
+}
+
 impl ChunksIn {
     /// What the next event's data tells.
     pub(crate) fn read<'a>(&mut self, data: &'a [u8], tell: &mut Tell<'_, 'a>) -> Result<(), Fault> {
@@ -121,15 +125,13 @@ impl ChunksIn {
         }
         let Some(calls) = delta.tool_calls else { return Ok(()) };
         let mut pieces = 0;
-        each(calls, |raw| {
+        each(calls, |called| {
             pieces += 1;
-            if pieces > MAX_CALLS { Err(too_many()) } else { self.call(raw, tell) }
+            if pieces > MAX_CALLS { Err(too_many()) } else { self.call(called, tell) }
         })
     }
 
-    fn call<'a>(&mut self, raw: &'a RawValue, tell: &mut Tell<'_, 'a>) -> Result<(), Fault> {
-        let called: Called<'a> =
-            serde_json::from_str(raw.get()).map_err(|_| Fault::shape("not a piece of a tool call"))?;
+    fn call<'a>(&mut self, called: Called<'a>, tell: &mut Tell<'_, 'a>) -> Result<(), Fault> {
         let Called { index, id, function } = called;
         let (name, arguments) = function.map_or((None, None), |function| (function.name, function.arguments));
         let id = id.map(|id| id.0).filter(|id| !id.is_empty());

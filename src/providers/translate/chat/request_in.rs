@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::providers::translate::{
-    json::{Fault, Object, each, is_text, needed, text},
+    json::{Fault, Object, Text, each, is_text, needed, text},
     loss::{Loss, Notes, dropped, refused},
     words::{Ask, Call, Choice, Image, Input, Outcome, Part, Role, Tool},
 };
@@ -57,8 +57,8 @@ pub(crate) fn read<'a>(body: &'a [u8], notes: &mut Notes) -> Result<Ask<'a>, Fau
     // Both are said anew for the provider.
     object.any("model");
     object.any("stream");
-    object.each("messages", |raw| message(&mut ask, Object::read(raw)?, notes))?;
-    object.each("tools", |raw| tool(Object::read(raw)?, notes).map(|tool| ask.tools.push(tool)))?;
+    object.each("messages", |object| message(&mut ask, object, notes))?;
+    object.each("tools", |object| tool(object, notes).map(|tool| ask.tools.push(tool)))?;
     ask.choice =
         object.any("tool_choice").map(choice).transpose().map_err(|fault| fault.at("tool_choice"))?;
     ask.parallel = object.flag("parallel_tool_calls")?;
@@ -88,7 +88,7 @@ fn message<'a>(ask: &mut Ask<'a>, mut message: Object<'a>, notes: &mut Notes) ->
         "user" => Role::User,
         "assistant" => {
             parts.extend(message.text("refusal")?.filter(|text| !text.is_empty()).map(Part::Text));
-            message.each("tool_calls", |raw| call(Object::read(raw)?, notes).map(|call| parts.push(call)))?;
+            message.each("tool_calls", |object| call(object, notes).map(|call| parts.push(call)))?;
             Role::Assistant
         }
         "tool" => {
@@ -109,7 +109,7 @@ fn content<'a>(value: Option<&'a RawValue>, notes: &mut Notes) -> Result<Vec<Par
     match value {
         None => {}
         Some(value) if is_text(value) => parts.push(Part::Text(text(value)?)),
-        Some(list) => each(list, |raw| part(Object::read(raw)?, notes).map(|part| parts.push(part)))?,
+        Some(list) => each(list, |object| part(object, notes).map(|part| parts.push(part)))?,
     }
     parts.retain(|part| !part.is_empty());
     Ok(parts)
@@ -224,7 +224,10 @@ fn stop(value: Option<&RawValue>) -> Result<Vec<Cow<'_, str>>, Fault> {
     match value {
         None => {}
         Some(value) if is_text(value) => stop.push(text(value)?),
-        Some(list) => each(list, |raw| text(raw).map(|text| stop.push(text)))?,
+        Some(list) => each(list, |Text(text)| {
+            stop.push(text);
+            Ok(())
+        })?,
     }
     Ok(stop)
 }

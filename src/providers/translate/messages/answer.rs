@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::request_out::{Block, block};
 use crate::providers::translate::{
-    json::{Fault, Text, each},
+    json::{Element, Fault, Text, each},
     out::bytes,
     words::{Call, End, Input, Part, Said, Tokens},
 };
@@ -40,6 +40,10 @@ pub(super) struct Piece<'a> {
     pub(super) text: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) input: Option<&'a RawValue>,
+}
+
+impl<'a> Element<'a> for Piece<'a> {
+    const EXPECTED: &'static str = "expected a block";
 }
 
 #[derive(Deserialize)]
@@ -85,7 +89,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Said<'_>, Fault> {
         serde_json::from_slice(body).map_err(|_| Fault::shape("not an answer of the dialect"))?;
     let reason = message.stop_reason.ok_or_else(|| Fault::shape("no stop reason"))?;
     let mut parts = Vec::new();
-    each(message.content, |raw| part(raw).map(|part| parts.extend(part)))?;
+    each(message.content, |piece| part(piece).map(|part| parts.extend(part)))?;
     let explanation = message.stop_details.and_then(|details| details.explanation);
     Ok(Said {
         id: message.id.map_or("".into(), |id| id.0),
@@ -97,9 +101,8 @@ pub(crate) fn read(body: &[u8]) -> Result<Said<'_>, Fault> {
     })
 }
 
-fn part(raw: &RawValue) -> Result<Option<Part<'_>>, Fault> {
+fn part(piece: Piece<'_>) -> Result<Option<Part<'_>>, Fault> {
     let missing = || Fault::shape("a block that is not whole");
-    let piece: Piece<'_> = serde_json::from_str(raw.get()).map_err(|_| missing())?;
     Ok(match &*piece.r#type.0 {
         "text" => Some(Part::Text(piece.text.ok_or_else(missing)?.0)),
         "tool_use" => Some(Part::Call(Call {

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use crate::providers::translate::{
-    json::{Fault, Object, each, is_text, needed, text},
+    json::{Fault, Object, Text, each, is_text, needed, text},
     loss::{Loss, Notes, dropped, refused},
     words::{Ask, Call, Choice, Image, Input, Outcome, Part, Role, Tool},
 };
@@ -49,15 +49,18 @@ pub(crate) fn read<'a>(body: &'a [u8], notes: &mut Notes) -> Result<Ask<'a>, Fau
     object.any("stream");
     let system = content(object.any("system"), notes).map_err(|fault| fault.at("system"))?;
     ask.say(Role::System, system)?;
-    object.each("messages", |raw| message(&mut ask, Object::read(raw)?, notes))?;
-    object.each("tools", |raw| tool(Object::read(raw)?, notes).map(|tool| ask.tools.push(tool)))?;
+    object.each("messages", |object| message(&mut ask, object, notes))?;
+    object.each("tools", |object| tool(object, notes).map(|tool| ask.tools.push(tool)))?;
     if let Some(wish) = object.object("tool_choice")? {
         choice(&mut ask, wish, notes).map_err(|fault| fault.at("tool_choice"))?;
     }
     if let Some(config) = object.object("output_config")? {
         ask.schema = schema(config, notes).map_err(|fault| fault.at("output_config"))?;
     }
-    object.each("stop_sequences", |raw| text(raw).map(|text| ask.stop.push(text)))?;
+    object.each("stop_sequences", |Text(text)| {
+        ask.stop.push(text);
+        Ok(())
+    })?;
     ask.max_tokens = Some(needed(object.whole("max_tokens")?, "max_tokens")?);
     ask.temperature = object.number("temperature")?;
     ask.top_p = object.number("top_p")?;
@@ -87,7 +90,7 @@ fn content<'a>(value: Option<&'a RawValue>, notes: &mut Notes) -> Result<Vec<Par
     match value {
         None => {}
         Some(value) if is_text(value) => parts.push(Part::Text(text(value)?)),
-        Some(list) => each(list, |raw| block(Object::read(raw)?, notes).map(|part| parts.extend(part)))?,
+        Some(list) => each(list, |object| block(object, notes).map(|part| parts.extend(part)))?,
     }
     parts.retain(|part| !part.is_empty());
     Ok(parts)
