@@ -44,7 +44,9 @@ fn taken_out(isolate: Isolate) -> String {
     };
     match isolate {
         Isolate::No => "–".into(),
-        Isolate::Pause(scope, wait) => format!("{}: as long as asked, else {} s", of(scope), wait.as_secs()),
+        Isolate::Pause(scope, wait) => {
+            format!("{}: as long as asked, else {} s, doubling", of(scope), wait.as_secs())
+        }
         Isolate::Long(scope, wait) => {
             format!("{}: as long as asked, at least {} min", of(scope), wait.as_secs() / 60)
         }
