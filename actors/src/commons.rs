@@ -93,7 +93,10 @@ impl Tasks {
         F: FnOnce() + Send + 'static,
     {
         Timer(self.spawn(async move {
-            tokio::time::sleep(delay).await;
+            // tokio's shortest sleep is a millisecond.
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
             work();
         }))
     }
