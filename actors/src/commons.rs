@@ -81,7 +81,7 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let cancel = self.cancel.clone();
+        let (cancel, work) = (self.cancel.clone(), Box::pin(work));
         self.tracker.spawn(async move {
             cancel.run_until_cancelled(work).await;
         })
