@@ -19,8 +19,8 @@ use mainstay::{
         clock::SystemClock,
         provider::{
             budget::{BudgetPolicy, RetryBudget},
-            limiter::{Demand, LimitPolicy, Limiter},
             desk::Ask,
+            limiter::{Demand, LimitPolicy, Limiter},
             policy::BreakerPolicy,
         },
         system::{Supervised, SystemBuilder},
