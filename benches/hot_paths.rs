@@ -281,9 +281,10 @@ mod whole_composite {
     }
 
     /// The same policies in the same order, but for what it does not have: limits of tokens, corrections, a circuit for
-    /// the account, and an adaptive limit beside the fixed one.
-    #[divan::bench]
-    fn peer_tower_resilience(bencher: Bencher<'_, '_>) {
+    /// the account, and an adaptive limit beside the fixed one. Its window of time keeps every call, so that a call
+    /// costs more the more there were.
+    #[divan::bench(args = ["window_of_calls", "window_of_time"])]
+    fn peer_tower_resilience(bencher: Bencher<'_, '_>, window: &str) {
         let tokio = runtime();
         let provider = Arc::new(Instantly(true));
         let deadline = Instant::now() + Duration::from_secs(120);
@@ -308,7 +309,11 @@ mod whole_composite {
             .unwrap();
         let breaker = CircuitBreakerLayer::builder()
             .failure_rate_threshold(0.5)
-            .sliding_window_type(SlidingWindowType::TimeBased)
+            .sliding_window_type(match window {
+                "window_of_time" => SlidingWindowType::TimeBased,
+                _ => SlidingWindowType::CountBased,
+            })
+            .sliding_window_size(100)
             .sliding_window_duration(Duration::from_secs(60))
             .minimum_number_of_calls(10)
             .build()
