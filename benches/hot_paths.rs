@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used)] // A benchmark that cannot set up has nothing to measure.
 
 use std::{
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, RwLock},
     time::{Duration, Instant},
 };
 
@@ -15,9 +15,14 @@ use mainstay::{
     ChainPolicy, ErrorKind, Mode, Provider, ProviderCall, ProviderError, ProviderPolicy,
     actors::{
         backoff::{Backoff, Jitter},
-        call::{FullReply, ProviderReply},
+        call::{FullReply, ProviderReply, Usage},
         clock::SystemClock,
-        provider::{desk::Ask, policy::BreakerPolicy},
+        provider::{
+            budget::{BudgetPolicy, RetryBudget},
+            desk::Ask,
+            limiter::{Demand, LimitPolicy, Limiter},
+            policy::BreakerPolicy,
+        },
         system::{Supervised, SystemBuilder},
     },
     completion,
@@ -123,6 +128,71 @@ mod admission_and_outcome {
     fn peer_semaphore_alone(bencher: Bencher<'_, '_>) {
         let slots = Arc::new(Semaphore::new(20));
         bencher.bench_local(|| black_box(&slots).clone().try_acquire_owned().is_ok());
+    }
+}
+
+/// A place taken within all rate limits, and put right afterwards; calls come every millisecond.
+mod rate_limit {
+    use super::*;
+
+    const DEMAND: Demand = Demand { input_tokens: 700, output_tokens: 300 };
+    const USAGE: Usage = Usage { input_tokens: 650, output_tokens: 200 };
+
+    fn limiter(a_minute: u32) -> Mutex<Limiter> {
+        let tokens = Some(u64::from(a_minute) * 1000);
+        let policy = LimitPolicy {
+            requests: Some((a_minute, Duration::from_secs(60))),
+            input_tokens: tokens,
+            output_tokens: tokens,
+            tokens,
+        };
+        Mutex::new(Limiter::new(policy, Instant::now()))
+    }
+
+    #[divan::bench]
+    fn mainstay_four_dimensions(bencher: Bencher<'_, '_>) {
+        let (limiter, mut now) = (limiter(1_000_000), Instant::now());
+        bencher.bench_local(|| {
+            now += Duration::from_millis(1);
+            let mut limiter = black_box(&limiter).lock().unwrap();
+            let reservation = limiter.reserve(DEMAND, now).unwrap();
+            limiter.settle(reservation, USAGE, now);
+        });
+    }
+
+    #[divan::bench]
+    fn mainstay_refusal(bencher: Bencher<'_, '_>) {
+        let (limiter, now) = (limiter(1), Instant::now());
+        let _taken = limiter.lock().unwrap().reserve(DEMAND, now).unwrap();
+        bencher.bench_local(|| black_box(&limiter).lock().unwrap().reserve(DEMAND, now).is_err());
+    }
+
+    #[divan::bench]
+    fn peer_governor_one_dimension_without_correction(bencher: Bencher<'_, '_>) {
+        let clock = governor::clock::FakeRelativeClock::default();
+        let quota = governor::Quota::per_minute(1_000_000.try_into().unwrap());
+        let limiter = governor::RateLimiter::direct_with_clock(quota, clock.clone());
+        bencher.bench_local(|| {
+            clock.advance(Duration::from_millis(1));
+            black_box(&limiter).check().unwrap();
+        });
+    }
+}
+
+/// A first attempt noted and an extra one asked for.
+mod retry_budget {
+    use super::*;
+
+    #[divan::bench]
+    fn mainstay(bencher: Bencher<'_, '_>) {
+        let mut now = Instant::now();
+        let budget = Mutex::new(RetryBudget::new(BudgetPolicy::default(), now));
+        bencher.bench_local(|| {
+            now += Duration::from_millis(1);
+            let mut budget = black_box(&budget).lock().unwrap();
+            budget.deposit(now);
+            budget.withdraw(now)
+        });
     }
 }
 

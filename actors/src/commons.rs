@@ -81,7 +81,7 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let cancel = self.cancel.clone();
+        let (cancel, work) = (self.cancel.clone(), Box::pin(work));
         self.tracker.spawn(async move {
             cancel.run_until_cancelled(work).await;
         })
@@ -93,7 +93,10 @@ impl Tasks {
         F: FnOnce() + Send + 'static,
     {
         Timer(self.spawn(async move {
-            tokio::time::sleep(delay).await;
+            // tokio's shortest sleep is a millisecond.
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
             work();
         }))
     }

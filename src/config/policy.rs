@@ -98,7 +98,8 @@ fn timeouts(section: &mut Section<'_>, source: &mut Source<'_>) -> Timeouts {
     let Some(mut section) = section.section("timeouts", source) else { return default };
     let total = section.duration("total", MS..=HOUR, default.total, source);
     // A shorter total shortens what was not said.
-    let mut within = |key, default: Duration| section.duration(key, MS..=total, default.min(total), source);
+    let default = Timeouts::within(total);
+    let mut within = |key, default| section.duration(key, MS..=total, default, source);
     let timeouts = Timeouts {
         connect: within("connect", default.connect),
         first_token: within("first_token", default.first_token),

@@ -35,8 +35,13 @@ pub fn read(api: Api, body: Bytes) -> Result<Asked, BadRequest> {
         Api::Responses => &openai::RESPONSES,
         Api::Embeddings => &openai::EMBEDDINGS,
     };
-    let (model, at, stream) = form.find(&body).map_err(form.words)?;
-    Ok(Asked { model, request: Request::new(body, at, stream).api(api) })
+    let Found { model, at, stream, max_tokens } = form.find(&body).map_err(form.words)?;
+    Ok(Asked { model, request: Request { max_tokens, ..Request::new(body, at, stream).api(api) } })
+}
+
+/// A number, where that is what it is: whatever else stands there is for the provider to refuse.
+pub(super) fn whole(raw: Option<&RawValue>) -> Option<u64> {
+    raw?.get().parse().ok()
 }
 
 /// How the requests of one API are read.
@@ -54,21 +59,30 @@ pub(super) struct Form {
 pub(super) struct Head<'a> {
     pub(super) model: &'a RawValue,
     pub(super) stream: bool,
+    /// How many tokens the answer may have; what is no whole number says nothing.
+    pub(super) max_tokens: Option<u64>,
+}
+
+struct Found {
+    model: String,
+    at: Range<usize>,
+    stream: bool,
+    max_tokens: Option<u64>,
 }
 
 impl Form {
-    fn find(&self, body: &[u8]) -> Result<(String, Range<usize>, bool), Wrong> {
+    fn find(&self, body: &[u8]) -> Result<Found, Wrong> {
         let text = std::str::from_utf8(body).map_err(|e| Wrong::Body(format!("not UTF-8: {e}")))?;
         if !text.trim_start().starts_with('{') {
             return Err(Wrong::Body("expected an object at line 1 column 1".into()));
         }
         let explained = |e| explain(text, &e, self.members);
-        let Head { model: raw, stream } = (self.read)(text).map_err(explained)?;
+        let Head { model: raw, stream, max_tokens } = (self.read)(text).map_err(explained)?;
         let model: String = serde_json::from_str(raw.get()).map_err(explained)?;
         if model.is_empty() {
             return Err(Wrong::Missing("model"));
         }
-        Ok((model, range_of(raw, text), stream))
+        Ok(Found { model, at: range_of(raw, text), stream, max_tokens })
     }
 }
 

@@ -117,11 +117,21 @@ fn foreign_site() -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, "foreign_site", message)
 }
 
-/// Says on the response who answered, and without what.
+/// Says whose place the answering provider took, and why, if it was not asked first.
+fn in_place_of(story: &Story) -> Option<String> {
+    let first = story.failed.first()?;
+    let (by, instead) = (&story.provider, &first.provider);
+    (by != instead).then(|| format!("provider {by} answered in place of {instead} ({})", first.kind))
+}
+
+/// Says on the response who answered, in whose place, and without what.
 pub(super) fn credit(response: &mut Response, story: &Story) {
     let headers = response.headers_mut();
     put(headers, PROVIDER, &story.provider);
     headers.insert(ATTEMPTS, HeaderValue::from(story.attempts()));
+    if let Some(instead) = in_place_of(story) {
+        notify(headers, &instead);
+    }
     if !story.lacks.is_empty() {
         let lacks = story.lacks.join(", ");
         put(headers, LACKS, &lacks);

@@ -85,7 +85,7 @@ fn there_is_no_example_without_a_test() {
             "own_actor_under_supervision.rs",
             "provider_crashes_and_restarts.rs",
             "rest_for_one_queue.rs",
-            "simulate.rs",
+            "simulate",
             "subscribe_to_mode_changes.rs"
         ]
     );

@@ -79,6 +79,8 @@ async fn story(speaks: Speaks, fault: Fault, kind: &str, streaming: bool) {
         let (text, answer) = said(&world).await;
         assert_eq!(text, "Echo from b: hi", "{name}");
         assert_eq!(answer.header("x-mainstay-attempts"), "2", "{name}");
+        let instead = format!("provider b answered in place of a ({kind})");
+        assert!(answer.header("x-mainstay-notice").contains(&instead), "{name}: {answer:?}");
         calls += 1;
         assert!(calls <= 6, "{name}: the circuit does not open");
     }

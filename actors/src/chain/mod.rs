@@ -305,4 +305,10 @@ fn calls_total(chain: &str, outcome: &'static str) -> Counter {
 }
 
 #[cfg(test)]
+mod chaos_tests;
+#[cfg(test)]
+mod composite_tests;
+#[cfg(test)]
+mod lane_tests;
+#[cfg(test)]
 mod tests;

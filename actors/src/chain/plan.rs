@@ -1,7 +1,7 @@
 //! Whom to ask next, as a pure rule.
 //!
 //! Targets are asked in order, each once, without waiting: failing over is free. Whoever refused and would give in
-//! to someone who has nobody else is then asked insistently. Only after that does the plan wait and go through those
+//! to someone who has nobody else is then asked insistently, once in a call. Only after that does the plan wait and go through those
 //! again that may be retried. One cap holds over all of it, whatever the chain (PC14). One target may be put first: a
 //! provider that waits for its probe would never get one while those before it answer. A prompt that is too long, or
 //! that a content policy refused, goes on to targets of their own, or nowhere (PC4). Asking, waiting and measuring are
@@ -47,6 +47,8 @@ struct Asked {
     failed: bool,
     /// Did it refuse, and may give in?
     soft: bool,
+    /// Was it asked insistently?
+    insisted: bool,
     /// What is left of the wait it asked for.
     hint: Duration,
     /// The last round in which it had its turn.
@@ -89,15 +91,17 @@ impl Plan {
         }
         let lane = self.lane;
         if let Some(target) = self.targets.iter().position(|asked| asked.lane == lane && asked.soft) {
-            self.targets[target].soft = false;
+            let asked = &mut self.targets[target];
+            (asked.soft, asked.insisted) = (false, true);
             return Step::Insist(target);
         }
         self.next_round(chance)
     }
 
-    /// The target refused to be asked; `soft`: it may give in to someone who has nobody else.
+    /// The target refused to be asked; `soft`: it may give in to someone who has nobody else. Nobody insists twice.
     pub(super) fn refused(&mut self, target: usize, soft: bool) {
-        self.targets[target].soft = soft;
+        let asked = &mut self.targets[target];
+        asked.soft = soft && !asked.insisted;
     }
 
     /// The target was asked and failed.

@@ -8,8 +8,9 @@ use crate::{
     backoff::{Backoff, Jitter},
     error::ErrorKind,
 };
-use ErrorKind::{Auth, BadRequest, NotFound, RateLimited, ServerError};
-use Step::{GiveUp, Try, Wait};
+use Answer::{Fails, Refuses};
+use ErrorKind::{Auth, BadRequest, ContentFiltered, ContextTooLong, NotFound, RateLimited, ServerError};
+use Step::{GiveUp, Insist, Try, Wait};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -201,24 +202,79 @@ fn without_targets_there_is_nobody_to_ask() {
     assert_eq!(plan(2, 4, 0).step(), GiveUp);
 }
 
-/// How a target takes being asked: it refuses, or fails in some way and may say when to come back.
-type Answer = Option<(ErrorKind, Option<Duration>)>;
+#[test]
+fn who_may_give_in_is_asked_insistently_once_after_all_turns_and_before_any_wait() {
+    let mut plan = plan(1, 100, 3);
+    assert_eq!(plan.step(), Try(0));
+    plan.refused(0, true);
+    assert_eq!(plan.step_failing(ServerError), Try(1));
+    assert_eq!(plan.step(), Try(2));
+    plan.refused(2, false);
+    assert_eq!(plan.step(), Insist(0));
+    plan.refused(0, true);
+    assert_eq!(plan.step(), Wait(SECOND));
+    assert_eq!(plan.step(), Try(0));
+    plan.refused(0, true);
+    assert_eq!([(); 3].map(|()| plan.step_failing(ServerError)), [Try(1), Try(2), Wait(2 * SECOND)]);
+}
+
+#[test]
+fn who_gave_in_and_failed_is_tried_again_like_any_other() {
+    let mut plan = plan(1, 100, 1);
+    assert_eq!(plan.step(), Try(0));
+    plan.refused(0, true);
+    assert_eq!(plan.step(), Insist(0));
+    plan.failed(0, ServerError.class(), None);
+    assert_eq!([(); 3].map(|()| plan.step_failing(ServerError)), [Wait(SECOND), Try(0), GiveUp]);
+}
+
+#[test]
+fn nobody_insists_beyond_the_cap_or_in_a_lane_that_was_left() {
+    let mut capped = plan(0, 1, 2);
+    assert_eq!(capped.step(), Try(0));
+    capped.refused(0, true);
+    assert_eq!([(); 2].map(|()| capped.step_failing(ServerError)), [Try(1), GiveUp]); // PC14
+
+    let mut left = Plan::new(policy(0, 100), [Lane::Usual, Lane::Usual, Lane::Filtered]);
+    assert_eq!(left.step(), Try(0));
+    left.refused(0, true);
+    assert_eq!(left.step_failing(ContentFiltered), Try(1));
+    assert_eq!([(); 2].map(|()| left.step_failing(ServerError)), [Try(2), GiveUp]); // PC4
+}
+
+/// How a target takes being asked.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    Refuses {
+        soft: bool,
+    },
+    /// It may say when to come back.
+    Fails(ErrorKind, Option<Duration>),
+}
 
 fn answer() -> impl Strategy<Value = Answer> {
     let kind = prop_oneof![
         6 => prop::sample::select(vec![ServerError, RateLimited]),
         2 => prop::sample::select(vec![Auth, NotFound]),
+        2 => prop::sample::select(vec![ContextTooLong, ContentFiltered]),
         1 => Just(BadRequest),
     ];
     let hint = prop::option::of((0u64..12_000).prop_map(Duration::from_millis));
-    prop::option::weighted(0.8, (kind, hint))
+    prop_oneof![
+        3 => any::<bool>().prop_map(|soft| Refuses { soft }),
+        7 => (kind, hint).prop_map(|(kind, hint)| Fails(kind, hint)),
+    ]
+}
+
+fn lane() -> impl Strategy<Value = Lane> {
+    prop_oneof![3 => Just(Lane::Usual), 1 => Just(Lane::LargerContext), 1 => Just(Lane::Filtered)]
 }
 
 /// Everything that was ever decided in one call, and what it led to.
 #[derive(Debug)]
 struct Story {
     policy: ChainPolicy,
-    targets: usize,
+    lanes: Vec<Lane>,
     first: Option<usize>,
     steps: Vec<(Step, Answer)>,
 }
@@ -226,25 +282,34 @@ struct Story {
 /// Each step is answered by the next of `answers`, beginning anew when they are over.
 fn story() -> impl Strategy<Value = Story> {
     let first = prop::option::of(any::<prop::sample::Index>());
-    (0u32..5, 1u32..12, 0usize..5, first, vec(answer(), 1..40)).prop_map(
-        |(retries, max_attempts, targets, first, answers)| {
-            let first = first.filter(|_| targets > 0).map(|index| index.index(targets));
+    (0u32..5, 1u32..12, vec(lane(), 0..7), first, vec(answer(), 1..40)).prop_map(
+        |(retries, max_attempts, lanes, first, answers)| {
+            let usual: Vec<_> = (0..lanes.len()).filter(|target| lanes[*target] == Lane::Usual).collect();
+            let first = first.filter(|_| !usual.is_empty()).map(|index| *index.get(&usual));
             let policy = policy(retries, max_attempts);
-            let mut plan = Plan::new(policy, lanes(targets)).first(first);
+            let mut plan = Plan::new(policy, lanes.iter().copied()).first(first);
             let mut steps = Vec::new();
             for answer in answers.iter().cycle() {
                 let step = plan.step();
                 steps.push((step, *answer));
                 match (step, *answer) {
                     (GiveUp, _) => break,
-                    (Try(target), Some((kind, hint))) => plan.failed(target, kind.class(), hint),
-                    _ => {}
+                    (Try(target) | Insist(target), Fails(kind, hint)) => {
+                        plan.failed(target, kind.class(), hint)
+                    }
+                    (Try(target) | Insist(target), Refuses { soft }) => plan.refused(target, soft),
+                    (Wait(_), _) => {}
                 }
                 assert!(steps.len() < 1000, "a call without an end: {steps:?}");
             }
-            Story { policy, targets, first, steps }
+            Story { policy, lanes, first, steps }
         },
     )
+}
+
+/// Whom a step asks.
+fn asks(step: Step) -> Option<usize> {
+    if let Try(target) | Insist(target) = step { Some(target) } else { None }
 }
 
 impl Story {
@@ -254,18 +319,25 @@ impl Story {
 
     /// The failures, each with its target and its place in the story.
     fn failures(&self) -> Vec<(usize, usize, ErrorKind, Duration)> {
-        let failure = |(at, (step, answer)): (usize, &(Step, Answer))| match (step, answer) {
-            (Try(target), Some((kind, hint))) => Some((at, *target, *kind, hint.unwrap_or_default())),
+        let failure = |(at, (step, answer)): (usize, &(Step, Answer))| match (asks(*step), answer) {
+            (Some(target), Fails(kind, hint)) => Some((at, target, *kind, hint.unwrap_or_default())),
             _ => None,
         };
         self.steps.iter().enumerate().filter_map(failure).collect()
     }
 
-    fn asked(&self, steps: &[(Step, Answer)]) -> Vec<usize> {
-        steps
-            .iter()
-            .filter_map(|(step, _)| if let Try(target) = step { Some(*target) } else { None })
-            .collect()
+    /// In which lane the call is when it takes this step.
+    fn lane_at(&self, at: usize) -> Lane {
+        let failures = self.failures().into_iter().take_while(|failure| failure.0 < at);
+        failures.fold(Lane::Usual, |lane, (_, _, kind, _)| match kind {
+            ContextTooLong => Lane::LargerContext,
+            ContentFiltered => Lane::Filtered,
+            _ => lane,
+        })
+    }
+
+    fn of_lane(&self, lane: Lane) -> Vec<usize> {
+        (0..self.lanes.len()).filter(|target| self.lanes[*target] == lane).collect()
     }
 
     /// How long the call waits in these steps.
@@ -274,12 +346,16 @@ impl Story {
     }
 }
 
+fn tried(steps: &[(Step, Answer)]) -> Vec<usize> {
+    steps.iter().filter_map(|(step, _)| if let Try(target) = step { Some(*target) } else { None }).collect()
+}
+
 proptest! {
     #[test]
     fn whatever_the_chain_and_its_answers_the_cap_and_the_retries_hold(story in story()) {
         let failures = story.failures();
         prop_assert!(failures.len() <= story.policy.max_attempts as usize); // PC14
-        for target in 0..story.targets {
+        for target in 0..story.lanes.len() {
             let attempts = failures.iter().filter(|failure| failure.1 == target).count();
             prop_assert!(attempts <= 1 + story.policy.retries as usize);
         }
@@ -292,27 +368,59 @@ proptest! {
     }
 
     #[test]
-    fn every_round_asks_in_order_each_at_most_once_and_the_first_one_first(story in story()) {
+    fn every_round_asks_each_lane_in_order_each_target_at_most_once_and_the_first_one_first(story in story()) {
         let rounds = story.steps.split(|(step, _)| matches!(step, Wait(_)));
         for (round, steps) in rounds.enumerate() {
-            let asked = story.asked(steps);
+            let tried = tried(steps);
             let (first, others) = match story.first {
-                Some(first) if round == 0 => (Some(first), &asked[1..]),
-                _ => (None, &asked[..]),
+                Some(first) if round == 0 => (Some(first), tried.get(1..).unwrap_or_default()),
+                _ => (None, &tried[..]),
             };
-            prop_assert!(asked.first().is_some_and(|asked| first.is_none_or(|first| first == *asked))
-                || story.targets == 0);
-            prop_assert!(others.is_sorted_by(|a, b| a < b), "{:?}", asked);
-            prop_assert!(first.is_none_or(|first| !others.contains(&first)), "{:?}", asked);
+            prop_assert!(first.is_none() || tried.first() == first.as_ref());
+            prop_assert!(first.is_none_or(|first| !others.contains(&first)), "{:?}", tried);
+            for lane in [Lane::Usual, Lane::LargerContext, Lane::Filtered] {
+                let of_lane = others.iter().filter(|target| story.lanes[**target] == lane);
+                prop_assert!(of_lane.is_sorted_by(|a, b| a < b), "{:?}", tried);
+            }
         }
     }
 
     #[test]
-    fn everybody_has_been_asked_before_the_first_wait(story in story()) {
+    fn everybody_of_the_lane_has_been_asked_before_the_first_wait(story in story()) {
         if let Some(wait) = story.steps.iter().position(|(step, _)| matches!(step, Wait(_))) {
-            let mut asked = story.asked(&story.steps[..wait]);
+            let lane = story.lane_at(wait);
+            let mut asked = tried(&story.steps[..wait]);
+            asked.retain(|target| story.lanes[*target] == lane);
             asked.sort_unstable();
-            prop_assert_eq!(asked, (0..story.targets).collect::<Vec<_>>());
+            prop_assert_eq!(asked, story.of_lane(lane));
+        }
+    }
+
+    #[test]
+    fn only_the_lane_that_the_last_declared_failure_named_is_asked(story in story()) {
+        for (at, (step, _)) in story.steps.iter().enumerate() {
+            if let Some(target) = asks(*step) {
+                prop_assert_eq!(story.lanes[target], story.lane_at(at)); // PC4
+            }
+        }
+    }
+
+    #[test]
+    fn who_gives_in_is_insisted_on_once_in_a_call_after_its_refusal_and_all_turns(story in story()) {
+        let mut insisted = Vec::new();
+        for (at, (step, _)) in story.steps.iter().enumerate() {
+            let Insist(target) = *step else { continue };
+            prop_assert!(!insisted.contains(&target));
+            insisted.push(target);
+            let mut before = story.steps[..at].iter().rev().take_while(|(step, _)| !matches!(step, Wait(_)));
+            let answer = before.find(|(step, _)| *step == Try(target)).map(|(_, answer)| *answer);
+            prop_assert!(matches!(answer, Some(Refuses { soft: true })), "{:?}", answer);
+            let after = story.steps[at..].iter().enumerate();
+            let after = after.take_while(|(_, (step, _))| !matches!(step, Wait(_)));
+            for (later, (step, _)) in after {
+                let same_lane = story.lane_at(at + later) == story.lane_at(at);
+                prop_assert!(!matches!(step, Try(_)) || !same_lane, "a turn came too late");
+            }
         }
     }
 
@@ -320,11 +428,15 @@ proptest! {
     fn nobody_is_asked_too_early_or_after_it_failed_for_good(story in story()) {
         for (at, target, kind, hint) in story.failures() {
             let later = &story.steps[at + 1..];
-            if kind.class().fall_over != FallOver::Yes {
+            let ends = match kind.class().fall_over {
+                FallOver::Yes => false,
+                FallOver::No => true,
+                FallOver::LargerContext | FallOver::IfAllowed => story.lane_at(at) != Lane::Usual,
+            };
+            if ends {
                 prop_assert_eq!(later.first().map(|(step, _)| *step), Some(GiveUp)); // PC4
             }
-            let again = later.iter().position(|(step, _)| *step == Try(target));
-            if let Some(again) = again {
+            if let Some(again) = later.iter().position(|(step, _)| asks(*step) == Some(target)) {
                 prop_assert!(kind.class().retry, "{}", kind);
                 prop_assert!(Story::waited(&later[..again]) >= hint); // PC13
             }

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::sliding::SlidingSum;
+use super::sliding::{Nanos, SlidingSum, Timeline};
 
 /// What was earned longer ago is forgotten.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -59,14 +59,15 @@ pub struct RetryBudget {
     earned: f64,
     /// What the floor still gives.
     floor: f64,
-    latest: Instant,
+    timeline: Timeline,
+    latest: Nanos,
 }
 
 impl RetryBudget {
     /// Only the floor's burst to begin with.
     pub fn new(policy: BudgetPolicy, now: Instant) -> Self {
-        let (firsts, floor) = (SlidingSum::new(WINDOW), policy.burst.into());
-        Self { policy, firsts, earned: 0.0, floor, latest: now }
+        let (firsts, timeline) = (SlidingSum::new(WINDOW), Timeline::new(now));
+        Self { policy, firsts, earned: 0.0, floor: policy.burst.into(), timeline, latest: 0 }
     }
 
     /// Puts other settings in force; what was earned stays.
@@ -103,11 +104,11 @@ impl RetryBudget {
         (self.earned.max(self.floor) + TOLERANCE) as u64
     }
 
-    /// Callers read the clock before they come here, so their times may be a little out of order.
     fn forward(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.latest).as_secs_f64();
-        self.latest = self.latest.max(now);
-        self.floor = (self.floor + self.policy.floor * passed).min(self.policy.burst.into());
+        let before = self.latest;
+        self.latest = self.timeline.at(now);
+        let seconds = (self.latest - before) as f64 / 1e9;
+        self.floor = (self.floor + self.policy.floor * seconds).min(self.policy.burst.into());
         let earnable = self.policy.share * self.firsts.sum(self.latest) as f64;
         self.earned = self.earned.min(earnable);
     }

@@ -94,6 +94,15 @@ impl ProviderPolicy {
         max_wait: Duration::ZERO,
     };
 
+    /// Every protection at once, with round numbers (PC23): the circuit opens after 5 failures in a row, 20 attempts
+    /// run at once, each takes at most 10 s, and 100 begin in any 60 s. The 2 retries and the fallback are the chain's
+    /// defaults.
+    pub fn composite() -> Self {
+        let limits = LimitPolicy { requests: Some((100, Duration::from_secs(60))), ..LimitPolicy::default() };
+        let timeouts = Timeouts::within(Duration::from_secs(10));
+        Self { timeouts: Some(timeouts), limits: Some(limits), ..Self::default() }
+    }
+
     /// Says which setting is out of its range, if one is.
     pub fn check(&self) -> Result<(), &'static str> {
         self.timeouts.map_or(Ok(()), Timeouts::check)?;
@@ -116,6 +125,17 @@ impl Timeouts {
         let years = Duration::from_secs(100 * 365 * 24 * 60 * 60);
         Self { connect: years, first_token: years, idle: years, total: years }
     };
+
+    /// The defaults, as far as they lie within `total`.
+    pub fn within(total: Duration) -> Self {
+        let Self { connect, first_token, idle, .. } = Self::default();
+        Self {
+            connect: connect.min(total),
+            first_token: first_token.min(total),
+            idle: idle.min(total),
+            total,
+        }
+    }
 
     fn check(self) -> Result<(), &'static str> {
         let Self { connect, first_token, idle, total } = self;

@@ -6,7 +6,6 @@
 //! lanes: a message takes one before it is sent and returns it when it was handled, or lost with its actor.
 
 use std::{
-    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -200,38 +199,33 @@ impl<M: Send + 'static> Handle<M> {
         let deadline = tokio::time::Instant::from_std(now() + timeout);
         let (reply, answer) = oneshot::channel();
         let caller = Arc::new(());
-        let delivered = self.deliver(msg(Reply(reply)), deadline.into_std(), &caller, patience);
-        match tokio::time::timeout_at(deadline, delivered).await {
-            Ok(delivered) => delivered.map_err(CallError::NotDelivered)?,
-            Err(_) => return Err(CallError::NotDelivered(Obstacle::NotUp)),
+        let expiry = || Expiry { at: deadline.into_std(), caller: Arc::downgrade(&caller) };
+        if let Err(failed) = self.send(msg(Reply(reply)), Some(expiry())) {
+            let later = tokio::time::timeout_at(deadline, self.send_later(failed, expiry, patience)).await;
+            later.unwrap_or(Err(Obstacle::NotUp)).map_err(CallError::NotDelivered)?;
         }
-        match tokio::time::timeout_at(deadline, answer).await {
-            Ok(answer) => answer.map_err(|_| CallError::Interrupted),
-            Err(_) => Err(CallError::TimedOut),
-        }
+        let answer = tokio::time::timeout_at(deadline, answer).await.map_err(|_| CallError::TimedOut)?;
+        answer.map_err(|_| CallError::Interrupted)
     }
 
-    async fn deliver(
+    async fn send_later(
         &self,
-        mut msg: M,
-        at: Instant,
-        caller: &Arc<()>,
+        mut failed: Undelivered<M>,
+        expiry: impl Fn() -> Expiry,
         patience: Patience,
     ) -> Result<(), Obstacle> {
-        loop {
-            let mut changed = pin!(self.0.changed.notified());
-            changed.as_mut().enable();
-            let expiry = Expiry { at, caller: Arc::downgrade(caller) };
-            let Err(undelivered) = self.send(msg, Some(expiry)) else { return Ok(()) };
-            if patience == Patience::FailFast || undelivered.reason == Obstacle::Down {
-                return Err(undelivered.reason);
-            }
-            msg = undelivered.msg;
-            match undelivered.reason {
+        while patience == Patience::Wait && failed.reason != Obstacle::Down {
+            // Before the next try, so that no change is missed.
+            let changed = self.0.changed.notified();
+            let Err(again) = self.send(failed.msg, Some(expiry())) else { return Ok(()) };
+            match again.reason {
+                Obstacle::NotUp => changed.await,
                 Obstacle::Overloaded => drop(self.0.lanes.acquire().await),
-                Obstacle::NotUp | Obstacle::Down => changed.await,
+                Obstacle::Down => {}
             }
+            failed = again;
         }
+        Err(failed.reason)
     }
 
     /// What its supervisor says of it.
@@ -252,8 +246,7 @@ impl<M: Send + 'static> Handle<M> {
 
     async fn until(&self, reached: impl Fn(&SlotState) -> bool) -> SlotState {
         loop {
-            let mut changed = pin!(self.0.changed.notified());
-            changed.as_mut().enable();
+            let changed = self.0.changed.notified();
             let state = self.state();
             if reached(&state) {
                 return state;

@@ -15,13 +15,12 @@ pub(in crate::providers) const MESSAGES: Form = Form {
             #[serde(borrow)]
             model: &'a RawValue,
             stream: Option<bool>,
-            #[serde(rename = "max_tokens")]
-            _max_tokens: f64,
+            max_tokens: f64,
             #[serde(rename = "messages")]
             _messages: Messages,
         }
-        let Wire { model, stream, .. } = serde_json::from_str(text)?;
-        Ok(Head { model, stream: stream.unwrap_or(false) })
+        let Wire { model, stream, max_tokens, .. } = serde_json::from_str(text)?;
+        Ok(Head { model, stream: stream.unwrap_or(false), max_tokens: Some(max_tokens as u64) })
     },
     members: &[
         Member { name: "model", expected: "a string", required: true },

@@ -6,7 +6,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::providers::{
-    body::{Form, Head, Messages, quoted},
+    body::{Form, Head, Messages, quoted, whole},
     refusal::{ANYTHING, BadRequest, Member, OBJECTS, Wrong},
 };
 
@@ -20,11 +20,14 @@ pub(in crate::providers) const CHAT: Form = Form {
             #[serde(borrow)]
             model: &'a RawValue,
             stream: Option<bool>,
+            max_tokens: Option<&'a RawValue>,
+            max_completion_tokens: Option<&'a RawValue>,
             #[serde(rename = "messages")]
             _messages: Messages,
         }
-        let Wire { model, stream, .. } = serde_json::from_str(text)?;
-        Ok(Head { model, stream: stream.unwrap_or(false) })
+        let Wire { model, stream, max_tokens, max_completion_tokens, .. } = serde_json::from_str(text)?;
+        let max_tokens = whole(max_completion_tokens.or(max_tokens));
+        Ok(Head { model, stream: stream.unwrap_or(false), max_tokens })
     },
     members: &[MODEL, Member { name: "messages", expected: OBJECTS, required: true }, STREAM],
     words,
@@ -38,9 +41,10 @@ pub(in crate::providers) const RESPONSES: Form = Form {
             #[serde(borrow)]
             model: &'a RawValue,
             stream: Option<bool>,
+            max_output_tokens: Option<&'a RawValue>,
         }
-        let Wire { model, stream } = serde_json::from_str(text)?;
-        Ok(Head { model, stream: stream.unwrap_or(false) })
+        let Wire { model, stream, max_output_tokens } = serde_json::from_str(text)?;
+        Ok(Head { model, stream: stream.unwrap_or(false), max_tokens: whole(max_output_tokens) })
     },
     members: &[MODEL, STREAM],
     words,
@@ -56,7 +60,7 @@ pub(in crate::providers) const EMBEDDINGS: Form = Form {
             _input: IgnoredAny,
         }
         let Wire { model, .. } = serde_json::from_str(text)?;
-        Ok(Head { model, stream: false })
+        Ok(Head { model, stream: false, max_tokens: Some(0) })
     },
     members: &[MODEL, Member { name: "input", expected: ANYTHING, required: true }],
     words,
@@ -115,6 +119,23 @@ mod tests {
         assert!(chat.request.stream);
         assert_eq!(&body[chat.request.model.clone()], r#""chat""#);
         assert_eq!(chat.request.body, body); // GW2
+    }
+
+    #[test]
+    fn how_long_an_answer_may_be_is_read_where_it_is_said_in_a_number() {
+        let table = [
+            (r#""max_tokens":7,"#, Some(7)),
+            (r#""max_tokens":7,"max_completion_tokens":9,"#, Some(9)),
+            (r#""max_tokens":null,"#, None),
+            (r#""max_tokens":"many","#, None),
+            (r#""max_tokens":-1,"#, None),
+            (r#""max_tokens":1e3,"#, None),
+            ("", None),
+        ];
+        for (member, expected) in table {
+            let body = format!(r#"{{{member}"model":"m","messages":[{{}}]}}"#);
+            assert_eq!(read_str(&body).unwrap().request.max_tokens, expected, "{member}"); // PC19
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use self::dimension::{Dimension, MOST, Told};
 pub use self::policy::{Demand, LimitPolicy};
+use super::sliding::{Nanos, Timeline, nanos};
 use crate::{
     backoff::{Backoff, Jitter},
     call::{Allowance, Allowances, Usage},
@@ -58,7 +59,7 @@ pub struct LimitUse {
 #[derive(Debug)]
 #[must_use = "settle, cancel or refuse it, or its estimate stands"]
 pub struct Reservation {
-    at: Instant,
+    at: Nanos,
     demand: Amounts,
     charged: Amounts,
     /// What was owed before it.
@@ -70,11 +71,11 @@ pub struct Reservation {
 #[derive(Clone, Debug)]
 pub struct Limiter {
     dimensions: [Dimension; Self::DIMENSIONS],
-    blocked_until: Instant,
-    last_refusal: Instant,
+    timeline: Timeline,
+    blocked_until: Nanos,
+    last_refusal: Nanos,
     /// In a row, as far as they count.
     refusals: u32,
-    latest: Instant,
 }
 
 impl Limiter {
@@ -84,16 +85,16 @@ impl Limiter {
 
     /// Nothing used yet.
     pub fn new(policy: LimitPolicy, now: Instant) -> Self {
-        let spread = |name| Dimension::spread(name, MINUTE, now);
+        let spread = |name| Dimension::spread(name, MINUTE);
         let dimensions = [
-            Dimension::at_once("calls", MINUTE, now),
+            Dimension::at_once("calls", MINUTE),
             spread("requests"),
             spread("input_tokens"),
             spread("output_tokens"),
             spread("tokens"),
         ];
         let mut limiter =
-            Self { dimensions, blocked_until: now, last_refusal: now, refusals: 0, latest: now };
+            Self { dimensions, timeline: Timeline::new(now), blocked_until: 0, last_refusal: 0, refusals: 0 };
         limiter.configure(policy);
         limiter
     }
@@ -102,30 +103,31 @@ impl Limiter {
     pub fn configure(&mut self, policy: LimitPolicy) {
         let LimitPolicy { requests, input_tokens, output_tokens, tokens } = policy;
         let [calls, _, input, output, total] = &mut self.dimensions;
-        calls.configured = requests.map(|(calls, _)| calls.into());
+        calls.configure(requests.map(|(calls, _)| calls.into()));
         calls.set_period(requests.map_or(MINUTE, |(_, period)| period));
-        (input.configured, output.configured, total.configured) = (input_tokens, output_tokens, tokens);
+        input.configure(input_tokens);
+        output.configure(output_tokens);
+        total.configure(tokens);
     }
 
     /// Takes what a call needs in all dimensions, or nothing at all.
     pub fn reserve(&mut self, demand: Demand, now: Instant) -> Result<Reservation, Wait> {
-        let now = self.forward(now);
+        let now = self.timeline.at(now);
         let demand = amounts(1, demand.input_tokens, demand.output_tokens);
-        let blocked = self.blocked_until.saturating_duration_since(now);
-        let mut longest = Wait { time: blocked, dimension: "blocked" };
+        let mut longest = (self.blocked_until.saturating_sub(now), "blocked");
         for (dimension, demand) in self.dimensions.iter_mut().zip(demand) {
-            let time = dimension.wait(demand, now);
-            if time > longest.time {
-                longest = Wait { time, dimension: dimension.name };
+            let wait = dimension.wait(demand, now);
+            if wait > longest.0 {
+                longest = (wait, dimension.name);
             }
         }
-        match longest.time.is_zero() {
-            true => Ok(self.take(demand, now)),
-            false => Err(longest),
+        match longest {
+            (0, _) => Ok(self.take(demand, now)),
+            (wait, dimension) => Err(Wait { time: Duration::from_nanos(wait), dimension }),
         }
     }
 
-    fn take(&mut self, demand: Amounts, now: Instant) -> Reservation {
+    fn take(&mut self, demand: Amounts, now: Nanos) -> Reservation {
         let owed = self.dimensions.each_ref().map(Dimension::owed);
         let mut charged = demand;
         for (dimension, amount) in self.dimensions.iter_mut().zip(&mut charged) {
@@ -137,17 +139,18 @@ impl Limiter {
     /// Puts an answered call's estimate right.
     pub fn settle(&mut self, reservation: Reservation, usage: Usage, now: Instant) {
         let actual = amounts(1, usage.input_tokens, usage.output_tokens);
+        let now = self.timeline.at(now);
         self.correct(&reservation, actual, now);
         self.accepted(&reservation);
     }
 
     /// Gives everything back: nothing has reached the provider.
     pub fn cancel(&mut self, reservation: Reservation, now: Instant) {
+        let now = self.timeline.at(now);
         self.correct(&reservation, [0; Self::DIMENSIONS], now);
     }
 
-    fn correct(&mut self, reservation: &Reservation, actual: Amounts, now: Instant) {
-        let now = self.forward(now);
+    fn correct(&mut self, reservation: &Reservation, actual: Amounts, now: Nanos) {
         for (i, dimension) in self.dimensions.iter_mut().enumerate() {
             dimension.correct(reservation.charged[i], actual[i], reservation.at, now);
         }
@@ -155,6 +158,7 @@ impl Limiter {
 
     /// Takes in what the provider said about its limits when it answered this call; what cannot be is ignored.
     pub fn learn(&mut self, reservation: &Reservation, told: &Allowances, now: Instant) {
+        let now = self.timeline.at(now);
         self.hear(reservation, told, reservation.charged, now);
         self.accepted(reservation);
     }
@@ -166,8 +170,7 @@ impl Limiter {
     }
 
     /// In which dimensions that explains a refusal.
-    fn hear(&mut self, call: &Reservation, told: &Allowances, counted: Amounts, now: Instant) -> Chosen {
-        let now = self.forward(now);
+    fn hear(&mut self, call: &Reservation, told: &Allowances, counted: Amounts, now: Nanos) -> Chosen {
         let mut explains = [false; Self::DIMENSIONS];
         for (i, allowance) in by_dimension(told).into_iter().enumerate().skip(Self::PROVIDERS) {
             let told = Told::new(allowance, counted[i]);
@@ -187,7 +190,7 @@ impl Limiter {
         retry_after: Option<Duration>,
         now: Instant,
     ) {
-        let now = self.forward(now);
+        let now = self.timeline.at(now);
         let retry_after = retry_after.filter(|time| !time.is_zero());
         self.correct(&reservation, amounts(1, 0, 0), now);
         let told = told.copied().unwrap_or_default();
@@ -202,11 +205,11 @@ impl Limiter {
         }
     }
 
-    fn block(&mut self, time: Duration, now: Instant) {
-        self.blocked_until = self.blocked_until.max(now + time.min(LONGEST_BLOCK));
+    fn block(&mut self, time: Duration, now: Nanos) {
+        self.blocked_until = self.blocked_until.max(now + nanos(time.min(LONGEST_BLOCK)));
     }
 
-    fn cut(&mut self, explained: Chosen, refused: &Amounts, now: Instant) {
+    fn cut(&mut self, explained: Chosen, refused: &Amounts, now: Nanos) {
         let is_explained = explained.contains(&true);
         let chosen = if is_explained { explained } else { self.suspects(now) };
         for (i, dimension) in self.dimensions.iter_mut().enumerate().filter(|(i, _)| chosen[*i]) {
@@ -218,7 +221,7 @@ impl Limiter {
     }
 
     /// All known limits; where there are none, it must be the requests.
-    fn suspects(&self, now: Instant) -> Chosen {
+    fn suspects(&self, now: Nanos) -> Chosen {
         let mut known = self.dimensions.each_ref().map(|dimension| dimension.limit(now).is_some());
         known[Self::PROVIDERS] |= !known.contains(&true);
         known
@@ -226,18 +229,12 @@ impl Limiter {
 
     /// How much of each dimension is used, for people and metrics.
     pub fn usage(&mut self, now: Instant) -> [LimitUse; Self::DIMENSIONS] {
-        let now = self.forward(now);
+        let now = self.timeline.at(now);
         self.dimensions.each_mut().map(|dimension| LimitUse {
             dimension: dimension.name,
             limit: dimension.limit(now).map(|limit| limit as u64),
             used: dimension.used(now),
         })
-    }
-
-    /// Callers read the clock before they come here, so their times may be a little out of order.
-    fn forward(&mut self, now: Instant) -> Instant {
-        self.latest = self.latest.max(now);
-        self.latest
     }
 }
 

@@ -40,6 +40,11 @@ impl Scene {
         self.limiter.refused(reservation, told.as_ref(), retry_after, self.now);
     }
 
+    fn blocked(&mut self) -> Duration {
+        let now = self.limiter.timeline.at(self.now);
+        Duration::from_nanos(self.limiter.blocked_until - now)
+    }
+
     fn limit(&mut self, dimension: &str) -> Option<u64> {
         self.limiter.usage(self.now).iter().find(|it| it.dimension == dimension).unwrap().limit
     }
@@ -157,7 +162,7 @@ fn limits_are_learnt_from_what_the_provider_says() {
     scene.limiter.learn(&reservation, &told, scene.now);
     let limits = ["calls", "requests", "input_tokens", "output_tokens", "tokens"].map(|d| scene.limit(d));
     assert_eq!(limits, [None, Some(60), Some(30_000), Some(8_000), None]);
-    assert_eq!(scene.calls(), 10, "a sixth of a minute at once");
+    assert_eq!(scene.calls(), 9, "a sixth of a minute at once, the first included");
 }
 
 #[test]
@@ -217,7 +222,7 @@ fn absurd_claims_are_ignored() {
     let absurd = [
         allowance(0, 0),
         allowance(u64::MAX, 1),
-        allowance(100, 202),
+        allowance(100, 201),
         Allowance { remaining: Some(0), ..Allowance::default() },
         Allowance { reset: day, ..allowance(10_000, 9_999) },
         Allowance { reset: day, ..allowance(10, 0) },
@@ -270,20 +275,26 @@ fn a_refusal_without_an_explanation_cuts_every_known_limit_once_for_a_round_trip
 fn refusals_in_a_row_that_do_not_say_for_how_long_double_the_wait() {
     let mut scene = Scene::new(LimitPolicy::default());
     let mut waits = Vec::new();
-    for _ in 0..8 {
+    let before_all = scene.reserve(0, 0).unwrap();
+    scene.now += SECOND;
+    for _ in 0..7 {
         let reservation = scene.reserve(0, 0).unwrap();
         scene.refused(reservation, None, None);
-        let wait = scene.limiter.blocked_until - scene.now;
-        waits.push(wait.as_secs());
+        waits.push(scene.blocked().as_secs());
         scene.now += 120 * SECOND;
     }
-    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60]);
+    scene.limiter.settle(before_all, Usage::default(), scene.now);
+    let refused = scene.reserve(0, 0).unwrap();
+    scene.refused(refused, None, None);
+    assert_eq!(scene.blocked(), 60 * SECOND, "an older call tells nothing new");
+    scene.now += 120 * SECOND;
     let answered = scene.reserve(0, 0).unwrap();
     scene.limiter.settle(answered, Usage::default(), scene.now);
     scene.now += 120 * SECOND;
     let refused = scene.reserve(0, 0).unwrap();
     scene.refused(refused, None, None);
-    assert_eq!(scene.limiter.blocked_until - scene.now, SECOND);
+    assert_eq!(scene.blocked(), SECOND);
 }
 
 #[test]

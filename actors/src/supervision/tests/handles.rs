@@ -42,6 +42,20 @@ async fn a_full_mailbox_refuses_instead_of_growing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_patient_call_waits_for_a_place_in_a_full_mailbox_and_an_impatient_one_fails_at_once() {
+    let workers = workers(1, |_| ()).await.unwrap();
+    let handle = workers.handles[0].clone();
+    let slow = handle.clone();
+    let under_way = tokio::spawn(async move { asked(&slow, SECOND, Patience::Wait).await });
+    settle().await;
+    (1..slot::LANES).for_each(|_| handle.tell(Order::Count).unwrap());
+    let overloaded = Err(CallError::NotDelivered(Obstacle::Overloaded));
+    assert_eq!(asked(&handle, SECOND, Patience::FailFast).await, overloaded);
+    assert_eq!(asked(&handle, SECOND, Patience::Wait).await, Ok(1)); // B13
+    assert_eq!(under_way.await.unwrap(), Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_is_answered_interrupted_or_late_and_never_repeated_by_itself() {
     let workers = workers(1, |_| ()).await.unwrap();
     let (handle, counted) = (workers.handles[0].clone(), &workers.plans[0].counted);

@@ -1,6 +1,7 @@
 //! Who comes back after a crash, and what is told of it.
 
 use super::*;
+use crate::backoff::{Backoff, Jitter};
 
 #[tokio::test(start_paused = true)]
 async fn however_a_worker_ends_only_it_is_restarted_and_the_true_reason_is_told() {
@@ -34,6 +35,20 @@ async fn a_failing_restart_is_tried_again_and_counts() {
     let attempts = workers.told().into_iter().filter(|e| matches!(e, EventKind::ActorRestarting { .. }));
     assert_eq!(attempts.count(), 6);
     assert_eq!(workers.find("root/crew").incarnation, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_backoff_the_next_life_begins_at_the_same_instant() {
+    let backoff = Backoff { min: Duration::ZERO, max: Duration::ZERO, jitter: Jitter::Full };
+    let policy = RestartPolicy { backoff, ..RestartPolicy::default() };
+    let workers = workers_under(policy, 1, |_| (), |spec| spec).await.unwrap();
+    tokio::time::advance(Duration::from_micros(500)).await; // between two ticks, to which sleeps are rounded
+    workers.handles[0].tell(Order::Panic).unwrap();
+    for _ in 0..100 {
+        tokio::task::yield_now().await; // as long as somebody runs, time stands still
+    }
+    assert_eq!(workers.handles[0].state(), SlotState::Starting); // B1
+    workers.up_again(0).await;
 }
 
 #[tokio::test(start_paused = true)]
