@@ -14,6 +14,8 @@ mod examples;
 mod failover;
 #[path = "system/gateway.rs"]
 mod gateway;
+#[path = "system/guides.rs"]
+mod guides;
 #[path = "system/pass_through.rs"]
 mod pass_through;
 #[path = "system/process.rs"]
