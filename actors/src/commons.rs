@@ -98,6 +98,11 @@ impl Tasks {
         }))
     }
 
+    /// Runs `work` unless the returned timer is dropped before it ends.
+    pub fn hold(&self, work: impl Future<Output = ()> + Send + 'static) -> Timer {
+        Timer(self.spawn(work))
+    }
+
     /// Cancels what still runs.
     pub fn cancel(&self) {
         self.cancel.cancel();

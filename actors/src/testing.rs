@@ -104,6 +104,7 @@ impl From<Broken> for Act {
 pub struct FakeProvider {
     orders: Mutex<Orders>,
     calls: AtomicU64,
+    probes: AtomicU64,
     running: Arc<AtomicUsize>,
 }
 
@@ -112,13 +113,16 @@ struct Orders {
     then: Act,
     delay: Duration,
     pace: Duration,
+    /// What it does with probes: another thing, or what it does with calls; nothing: it knows none.
+    probe: Option<Option<Act>>,
 }
 
 impl Default for FakeProvider {
     fn default() -> Self {
-        let orders =
-            Orders { next: VecDeque::new(), then: Act::Answer, delay: Duration::ZERO, pace: Duration::ZERO };
-        Self { orders: Mutex::new(orders), calls: AtomicU64::new(0), running: Arc::default() }
+        let (delay, pace) = (Duration::ZERO, Duration::ZERO);
+        let orders = Orders { next: VecDeque::new(), then: Act::Answer, delay, pace, probe: None };
+        let (calls, probes, running) = Default::default();
+        Self { orders: Mutex::new(orders), calls, probes, running }
     }
 }
 
@@ -136,6 +140,16 @@ impl FakeProvider {
     /// It does these with the next calls, one each, before it goes on as before.
     pub fn next(&self, acts: impl IntoIterator<Item = Act>) {
         self.orders().next.extend(acts);
+    }
+
+    /// From now on it can be probed, and does the same with probes as with calls, or this in place of it.
+    pub fn set_probe(&self, act: Option<Act>) {
+        self.orders().probe = Some(act);
+    }
+
+    /// How often it was probed.
+    pub fn probes(&self) -> u64 {
+        self.probes.load(Ordering::Relaxed)
     }
 
     /// How long it takes: before it answers, and before each frame.
@@ -162,6 +176,16 @@ impl FakeProvider {
         let mut orders = self.orders();
         let act = orders.next.pop_front().unwrap_or(orders.then);
         (act, orders.delay, orders.pace)
+    }
+
+    async fn probed(&self, act: Act) -> Result<(), ProviderError> {
+        self.probes.fetch_add(1, Ordering::Relaxed);
+        let _running = Running::new(self.running.clone());
+        match act {
+            Act::Answer => Ok(()),
+            Act::Break(_, broken) => instead(broken.into()).await.map(drop),
+            other => instead(other).await.map(drop),
+        }
     }
 
     async fn perform(&self, streams: bool) -> Result<ProviderReply, ProviderError> {
@@ -249,6 +273,13 @@ pub(crate) struct Hired(pub(crate) Arc<FakeProvider>);
 impl Provider for Hired {
     fn call<'a>(&'a self, call: ProviderCall<'a>) -> BoxFuture<'a, Result<ProviderReply, ProviderError>> {
         Box::pin(self.0.perform(call.request.stream))
+    }
+
+    fn probe(&self) -> Option<BoxFuture<'_, Result<(), ProviderError>>> {
+        let orders = self.0.orders();
+        let act = orders.probe?.unwrap_or(orders.then);
+        drop(orders);
+        Some(Box::pin(self.0.probed(act)))
     }
 }
 

@@ -139,6 +139,7 @@ fn each_protection_can_be_turned_off_alone() {
     let all = ProviderPolicy::default();
     assert_eq!(config("timeouts = false"), ProviderPolicy { timeouts: None, ..all }); // PC1
     assert_eq!(config("breaker = false"), ProviderPolicy { breaker: None, ..all });
+    assert_eq!(config("probe = false"), ProviderPolicy { probe: None, ..all });
     assert_eq!(config("max_concurrent = false"), ProviderPolicy { max_concurrent: None, ..all });
     let told = problems("[provider.a]\nkind = \"scripted\"\nbreaker = true\n");
     assert_eq!(told, ["m.toml:3:11: `provider.a.breaker` must be a table: [provider.a.breaker]"]);

@@ -30,6 +30,11 @@ use crate::{
 /// When a probe that has no timeout is given up for lost.
 const LONGEST_PROBE: Duration = Duration::from_secs(10 * 60);
 
+mod probing;
+
+use probing::Idle;
+pub use probing::Probed;
+
 /// What a provider's actor is told.
 pub enum ProviderNews {
     /// An attempt ended.
@@ -40,6 +45,8 @@ pub enum ProviderNews {
     Order(Order),
     /// A wait is over: for an open time, for a step of a half-open circuit, or for a probe.
     Wake,
+    /// A probe of its own ended.
+    Probed(Probed),
 }
 
 /// How an attempt ended.
@@ -82,8 +89,10 @@ pub struct ProviderActor {
     report: Arc<Reporter>,
     chance: fastrand::Rng,
     timer: Option<Timer>,
-    /// Which probes were already out when the timer last looked, by circuit and generation.
-    probes_seen: BTreeMap<Name, u64>,
+    /// Which probes were already out when the timer looked, by circuit and generation, and since when.
+    probes_seen: BTreeMap<Name, (u64, Instant)>,
+    /// The one probe of its own that is under way.
+    probe: Option<Timer>,
 }
 
 /// The model of a circuit; nothing for the account's own.
@@ -94,6 +103,7 @@ struct Memory {
     policy: ProviderPolicy,
     circuits: BTreeMap<Name, Known>,
     adaptive: Option<AdaptiveLimit>,
+    idle: Idle,
 }
 
 /// One circuit, and why it is as it is.
@@ -111,7 +121,8 @@ impl Known {
 impl Memory {
     fn new(policy: ProviderPolicy, now: Instant) -> Self {
         let circuits = BTreeMap::from([(None, Known::new(policy))]);
-        Self { policy, circuits, adaptive: policy.adaptive.map(|bounds| AdaptiveLimit::new(bounds, now)) }
+        let adaptive = policy.adaptive.map(|bounds| AdaptiveLimit::new(bounds, now));
+        Self { policy, circuits, adaptive, idle: Idle::new(now) }
     }
 
     /// How many attempts may run at once.
@@ -144,7 +155,8 @@ impl Legacy for Memory {
     fn afresh(&self) -> Self {
         let afresh = |known: &Known| Known { breaker: known.breaker.afresh(), story: known.story.clone() };
         let circuits = self.circuits.iter().map(|(name, known)| (name.clone(), afresh(known)));
-        Self { policy: self.policy, circuits: circuits.collect(), adaptive: self.adaptive.clone() }
+        let (policy, circuits, adaptive) = (self.policy, circuits.collect(), self.adaptive.clone());
+        Self { policy, circuits, adaptive, idle: self.idle }
     }
 }
 
@@ -177,6 +189,7 @@ impl ProviderActor {
                 chance: commons.chance(&format!("{component}#{incarnation}")),
                 timer: None,
                 probes_seen: BTreeMap::new(),
+                probe: None,
             }
         };
         (ChildSpec::at(slot, node, None, make), desk)
@@ -187,6 +200,7 @@ impl ProviderActor {
     fn heard(&mut self, outcome: Outcome, cx: &Cx<ProviderNews>) {
         let Outcome { model, passes, slow, failure, hint, started, in_flight } = outcome;
         self.carry(failure, started, in_flight, cx);
+        self.vault.with(|memory| memory.idle.heard(cx.commons().now()));
         if self.desk.policy().breaker.is_none() {
             return;
         }
@@ -268,30 +282,41 @@ impl ProviderActor {
                     memory.places()
                 });
                 desk.resize(places);
+                self.arm(cx);
             }
         }
     }
 
     /// Goes on where a wait is over, and offers probes anew that are lost.
     fn woken(&mut self, cx: &Cx<ProviderNews>) {
-        let now = cx.commons().now();
+        let (now, probe) = (cx.commons().now(), self.probe_policy());
         for circuit in self.circuits() {
-            let lost = self.is_lost(&circuit);
-            self.change(&circuit, cx, |known| lost && known.breaker.renew_probe() || known.breaker.wake(now));
+            let lost = self.is_lost(&circuit, now);
+            self.change(&circuit, cx, |known| {
+                let first_probed = probe.is_some() && known.breaker.is_due(now);
+                lost && known.breaker.renew_probe() || !first_probed && known.breaker.wake(now)
+            });
+        }
+        if let Some(policy) = probe {
+            self.probe(policy, cx);
         }
         self.arm(cx);
     }
 
-    /// A probe is a lease: out at two looks in a row, it is older than any attempt can be and its report is lost
-    /// (PC9).
-    fn is_lost(&mut self, circuit: &Circuit) -> bool {
+    /// A probe is a lease: seen out for longer than any attempt can take, its report is lost (PC9).
+    fn is_lost(&mut self, circuit: &Circuit, now: Instant) -> bool {
         let view = circuit.view.load();
         let name = circuit.model().cloned();
         if !view.probe_is_out() {
             self.probes_seen.remove(&name);
             return false;
         }
-        self.probes_seen.insert(name, view.generation) == Some(view.generation)
+        let lease = self.probe_lease();
+        let seen = self.probes_seen.entry(name).or_insert((view.generation, now));
+        if seen.0 != view.generation {
+            *seen = (view.generation, now);
+        }
+        now.saturating_duration_since(seen.1) >= lease
     }
 
     fn circuits(&self) -> Vec<Arc<Circuit>> {
@@ -375,12 +400,17 @@ impl ProviderActor {
     fn arm(&mut self, cx: &Cx<ProviderNews>) {
         let now = cx.commons().now();
         let lease = now + self.probe_lease();
+        let (probing, probe) = (self.probe.is_some(), self.probe_policy());
         let wait = |breaker: &Breaker| match breaker.state() {
             State::HalfOpen(Trial::One) => Some(lease),
+            // The probe's end is another look.
+            State::Open { .. } if probing && breaker.is_due(now) => None,
             _ => breaker.wakes_at(),
         };
-        let next =
-            self.vault.with(|memory| memory.circuits.values().filter_map(|known| wait(&known.breaker)).min());
+        let next = self.vault.with(|memory| {
+            let idle = probe.filter(|_| !probing).and_then(|policy| memory.probes_at(policy));
+            memory.circuits.values().filter_map(|known| wait(&known.breaker)).chain(idle).min()
+        });
         self.timer = next.map(|next| cx.after(next.saturating_duration_since(now), ProviderNews::Wake));
     }
 
@@ -420,6 +450,7 @@ impl Behavior for ProviderActor {
             ProviderNews::Slow(slow) => self.slow(&slow, cx),
             ProviderNews::Order(order) => self.ordered(order, cx),
             ProviderNews::Wake => self.woken(cx),
+            ProviderNews::Probed(probed) => self.probed(probed, cx),
         }
         Ok(())
     }

@@ -299,6 +299,22 @@ impl Breaker {
         true
     }
 
+    /// Is an open time over? Then [`wake`](Self::wake) lets a call try the provider.
+    pub fn is_due(&self, now: Instant) -> bool {
+        matches!(self.state, State::Open { until } if now >= until)
+    }
+
+    /// Takes in a probe that failed: one more failure while closed, one more wait while open. A half-open circuit is
+    /// left to the calls that try it, and a probe that went well is no reason to change anything (PC21).
+    pub fn probe_failed(&mut self, generation: u64, now: Instant, chance: f64) -> bool {
+        let heard = Heard { generation, verdict: Verdict::Failing, slow: false, hint: None };
+        match self.state {
+            State::Closed => self.record(heard, now, chance),
+            State::Open { .. } => generation == self.generation && self.stay_open(now, chance),
+            State::HalfOpen(_) | State::Isolated { .. } => false,
+        }
+    }
+
     /// Keeps an open circuit open: what was asked before any call still fails.
     pub fn stay_open(&mut self, now: Instant, chance: f64) -> bool {
         matches!(self.state, State::Open { .. } | State::HalfOpen(Trial::One)) && self.open(None, now, chance)

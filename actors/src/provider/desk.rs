@@ -25,6 +25,7 @@ use super::{
 use crate::{
     error::ErrorKind,
     ports::{Clock, Provider},
+    shell::contain_now,
     supervision::Handle,
 };
 
@@ -330,6 +331,12 @@ impl ProviderDesk {
         if self.actor.tell(news).is_err() {
             self.metrics.dropped.increment(1);
         }
+    }
+
+    /// Can it be asked, without any caller, whether it can be reached?
+    pub(super) fn has_probe(&self) -> bool {
+        let mut has = false;
+        contain_now(|| has = self.provider.probe().is_some()).is_ok() && has
     }
 
     pub(super) fn now(&self) -> Instant {
