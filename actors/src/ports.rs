@@ -55,6 +55,12 @@ pub trait Provider: Send + Sync + 'static {
     }
 }
 
+/// A way to find out whether this machine reaches anything at all, whatever becomes of its providers.
+pub trait Reach: Send + Sync + 'static {
+    /// True if it does. It should take no longer than a few seconds, and must not ask any provider.
+    fn reach(&self) -> BoxFuture<'_, bool>;
+}
+
 /// A store failed; nothing is known about whether the write was kept.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{place}: {problem}")]

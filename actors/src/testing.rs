@@ -8,7 +8,7 @@ use std::{
     future::pending,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use crate::{
     chain::{Chain, policy::ChainPolicy},
     clock::SystemClock,
     error::{ErrorKind, ProviderError},
-    ports::{Clock, Provider, ProviderCall},
+    ports::{Clock, Provider, ProviderCall, Reach},
     provider::{ProviderDesk, policy::ProviderPolicy},
     supervision::{BadSpec, ChildSpec},
     system::{StartError, Supervised, System, SystemBuilder},
@@ -283,6 +283,45 @@ impl Provider for Hired {
     }
 }
 
+/// A network that is up or down, as a test says.
+#[derive(Debug, Default)]
+pub struct FakeNetwork {
+    down: AtomicBool,
+    delay: Mutex<Duration>,
+    looks: AtomicU64,
+}
+
+impl FakeNetwork {
+    /// Takes it down, or up again.
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::Relaxed);
+    }
+
+    /// How long it takes to find out.
+    pub fn takes(&self, delay: Duration) {
+        *self.delay.lock().unwrap_or_else(PoisonError::into_inner) = delay;
+    }
+
+    /// How often it was looked at.
+    pub fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
+    }
+}
+
+/// Shared with the test that takes it down.
+struct Watched(Arc<FakeNetwork>);
+
+impl Reach for Watched {
+    fn reach(&self) -> BoxFuture<'_, bool> {
+        self.0.looks.fetch_add(1, Ordering::Relaxed);
+        let delay = *self.0.delay.lock().unwrap_or_else(PoisonError::into_inner);
+        Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            !self.0.down.load(Ordering::Relaxed)
+        })
+    }
+}
+
 /// A running system: providers `a`, `b`, … under one policy, and the chain `chat` over all of them.
 pub struct World {
     /// The running tree.
@@ -310,7 +349,30 @@ impl World {
         chain: ChainPolicy,
         others: impl FnOnce(&System) -> Result<Vec<ChildSpec>, BadSpec>,
     ) -> Result<Self, StartError> {
+        let builder = SystemBuilder::new(Arc::new(VirtualClock::start()), seed, 1);
+        Self::build(builder, providers, policy, chain, others).await
+    }
+
+    /// Starts `providers` of them behind a network that is looked at before they are blamed.
+    pub async fn start_behind(
+        network: &Arc<FakeNetwork>,
+        seed: u64,
+        providers: u8,
+        policy: ProviderPolicy,
+        chain: ChainPolicy,
+    ) -> Result<Self, StartError> {
         let mut builder = SystemBuilder::new(Arc::new(VirtualClock::start()), seed, 1);
+        builder.egress(Arc::new(Watched(network.clone())));
+        Self::build(builder, providers, policy, chain, |_| Ok(Vec::new())).await
+    }
+
+    async fn build(
+        mut builder: SystemBuilder,
+        providers: u8,
+        policy: ProviderPolicy,
+        chain: ChainPolicy,
+        others: impl FnOnce(&System) -> Result<Vec<ChildSpec>, BadSpec>,
+    ) -> Result<Self, StartError> {
         let names: Vec<String> = (0..providers).map(|n| char::from(b'a' + n % 26).to_string()).collect();
         let mut fakes = Vec::new();
         for name in &names {

@@ -54,6 +54,7 @@ fn the_example_file_shows_every_setting() {
             "section(\"",
             "share(\"",
             "is_off(\"",
+            "texts(\"",
         ];
         let names = calls.iter().flat_map(|call| source.split(call).skip(1));
         let names: Vec<_> = names.map(|rest| rest.split('"').next().unwrap()).collect();
@@ -119,6 +120,22 @@ fn an_address_or_a_filter_that_cannot_be_used_is_told_with_its_place() {
 fn broken_toml_is_told_with_its_place() {
     assert!(problems("[server\n")[0].starts_with("m.toml:1:8: "), "{:?}", problems("[server\n"));
     assert!(problems("a = 1\na = 2\n")[0].starts_with("m.toml:2:1: "), "{:?}", problems("a = 1\na = 2\n"));
+}
+
+#[test]
+fn egress_targets_are_addresses_and_few() {
+    let read = |list: &str| Config::from_toml(&format!("egress = {list}\n"), "m.toml", &env).unwrap().egress;
+    assert_eq!(
+        read("[\"1.1.1.1:443\", \"[::1]:53\"]"),
+        ["1.1.1.1:443", "[::1]:53"].map(|a| a.parse().unwrap())
+    );
+    assert!(Config::from_toml("", "m.toml", &env).unwrap().egress.is_empty());
+    for wrong in ["example.com:443", "1.1.1.1", "1.1.1.1:0", ""] {
+        let told = problems(&format!("egress = [\"{wrong}\"]\n"));
+        assert!(told[0].starts_with("m.toml:1:11: an `egress` target is"), "{told:?}");
+    }
+    let many = vec!["\"1.1.1.1:443\""; 17].join(", ");
+    assert_eq!(problems(&format!("egress = [{many}]\n")).len(), 1);
 }
 
 #[test]

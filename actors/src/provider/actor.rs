@@ -78,6 +78,8 @@ pub enum Order {
     },
     /// Let calls pass.
     Close,
+    /// Take back what was held against it since then.
+    Pardon(Instant),
     /// The policy is another one now.
     Adapt,
 }
@@ -199,12 +201,19 @@ impl ProviderActor {
     /// model, and who answers at all can be reached.
     fn heard(&mut self, outcome: Outcome, cx: &Cx<ProviderNews>) {
         let Outcome { model, passes, slow, failure, hint, started, in_flight } = outcome;
-        self.carry(failure, started, in_flight, cx);
-        self.vault.with(|memory| memory.idle.heard(cx.commons().now()));
+        let now = cx.commons().now();
+        self.vault.with(|memory| memory.idle.heard(now));
+        let excused = self.is_excused(failure, cx);
+        if !excused {
+            self.carry(failure, started, in_flight, cx);
+        }
         if self.desk.policy().breaker.is_none() {
             return;
         }
-        let verdict = failure.map_or(Verdict::Healthy, |kind| kind.class().verdict);
+        let verdict = match failure {
+            Some(_) if excused => Verdict::Neutral,
+            failure => failure.map_or(Verdict::Healthy, |kind| kind.class().verdict),
+        };
         let of_account = failure.is_some_and(|kind| kind.scope() == Scope::Account);
         let (account, of_model) = match verdict {
             Verdict::Failing if of_account => (Verdict::Failing, Verdict::Neutral),
@@ -212,8 +221,7 @@ impl ProviderActor {
             verdict => (verdict, verdict),
         };
         let heard = |generation, verdict| Heard { generation, verdict, slow, hint };
-        let (now, chance) = (cx.commons().now(), self.chance.f64());
-        let desk = self.desk.clone();
+        let (desk, chance) = (self.desk.clone(), self.chance.f64());
         for (circuit, heard) in [
             (desk.account(), heard(passes.account.generation, account)),
             (&model, heard(passes.model.generation, of_model)),
@@ -228,6 +236,13 @@ impl ProviderActor {
         if let Some(kind) = failure {
             self.take_out(kind, hint, &model, cx);
         }
+    }
+
+    /// Tells of an end, and whether it is the fault of this machine's way out.
+    fn is_excused(&self, failure: Option<ErrorKind>, cx: &Cx<ProviderNews>) -> bool {
+        let egress = &cx.commons().egress;
+        egress.heard(&self.desk.name, failure, cx.commons().now());
+        failure.is_some_and(|kind| egress.excuses(kind))
     }
 
     /// Some failures are enough to leave a provider alone, whatever was counted (PC12).
@@ -261,6 +276,9 @@ impl ProviderActor {
     }
 
     fn slow(&mut self, slow: &Slow, cx: &Cx<ProviderNews>) {
+        if cx.commons().egress.is_down() {
+            return;
+        }
         let (now, chance, generation) = (cx.commons().now(), self.chance.f64(), slow.passes.model.generation);
         self.change(&slow.model, cx, |known| known.breaker.record_slow(generation, now, chance));
     }
@@ -274,6 +292,11 @@ impl ProviderActor {
             Order::Close => {
                 for circuit in desk.models().iter().chain([desk.account()]) {
                     self.change(circuit, cx, |known| known.breaker.close(now));
+                }
+            }
+            Order::Pardon(since) => {
+                for circuit in self.circuits() {
+                    self.change(&circuit, cx, |known| known.breaker.pardon(since, now));
                 }
             }
             Order::Adapt => {

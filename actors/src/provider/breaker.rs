@@ -106,6 +106,8 @@ pub struct Breaker {
     step: u32,
     open_time: Duration,
     closed_at: Option<Instant>,
+    /// When it was closed last, unless it is.
+    broken_at: Option<Instant>,
 }
 
 impl Breaker {
@@ -122,6 +124,7 @@ impl Breaker {
             step: 0,
             open_time: policy.open.min,
             closed_at: None,
+            broken_at: None,
         }
     }
 
@@ -336,6 +339,23 @@ impl Breaker {
         self.state != State::Closed && self.shut(now)
     }
 
+    /// Takes back what was counted since then, because it was not the provider's fault. What was broken before
+    /// stays so.
+    pub fn pardon(&mut self, since: Instant, now: Instant) -> bool {
+        match self.state {
+            State::Closed => {
+                self.rows = (0, 0);
+                self.outcomes.clear();
+                false
+            }
+            State::Open { .. } if self.broken_at.is_some_and(|at| at >= since) => {
+                self.step = self.step.saturating_sub(1);
+                self.shut(now)
+            }
+            _ => false,
+        }
+    }
+
     fn shut(&mut self, now: Instant) -> bool {
         self.closed_at = Some(now);
         self.rows = (0, 0);
@@ -363,6 +383,7 @@ impl Breaker {
         if self.state != state {
             self.since = Some(now);
         }
+        self.broken_at = if state == State::Closed { None } else { self.broken_at.or(Some(now)) };
         self.state = state;
         self.trial = Tally::default();
         self.generation += 1;

@@ -151,6 +151,11 @@ impl ProviderDesk {
         self.tell(ProviderNews::Order(Order::Close));
     }
 
+    /// Takes back all that was held against it since then: it was not its fault.
+    pub(crate) fn pardon(&self, since: Instant) {
+        self.tell(ProviderNews::Order(Order::Pardon(since)));
+    }
+
     /// Admits one attempt, or says why not. The circuits are looked at first and a probe is taken last: an open
     /// circuit costs no place, and a scarce probe is not spent on a full bulkhead (PC6).
     pub fn admit(self: &Arc<Self>, model: &Arc<Circuit>, ask: Ask) -> Result<Permit, Refusal> {

@@ -98,7 +98,8 @@ impl ProviderActor {
     pub(super) fn probed(&mut self, Probed { asked, failure }: Probed, cx: &Cx<ProviderNews>) {
         self.probe = None;
         self.count(failure);
-        let failure = failure.filter(|kind| is_dead(*kind));
+        let excused = self.is_excused(failure, cx);
+        let failure = failure.filter(|kind| is_dead(*kind) && !excused);
         let (now, chance) = (cx.commons().now(), self.chance.f64());
         self.vault.with(|memory| memory.idle.failed = failure.is_some());
         for (circuit, generation) in asked {
