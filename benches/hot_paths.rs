@@ -9,10 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use divan::{Bencher, black_box};
+use divan::{Bencher, Divan, black_box};
 use futures_util::{FutureExt, future::BoxFuture};
 use mainstay::{
-    ChainPolicy, ErrorKind, Mode, Provider, ProviderCall, ProviderError, ProviderPolicy,
+    Chain, ChainPolicy, ErrorKind, Mode, Provider, ProviderCall, ProviderError, ProviderPolicy, Request,
     actors::{
         backoff::{Backoff, Jitter},
         call::{FullReply, ProviderReply, Usage},
@@ -39,7 +39,8 @@ use tower_resilience::{
 };
 
 fn main() {
-    divan::main();
+    // So many that the first ones, which find nothing in the caches, do not count.
+    Divan::default().sample_count(1000).config_with_args().main();
 }
 
 /// A provider that answers, or fails, without any delay.
@@ -91,6 +92,14 @@ fn system(answers: bool) -> (Runtime, Supervised) {
     (tokio, started)
 }
 
+/// How often one iteration does what a runtime is needed for.
+const ROUNDS: usize = 100;
+
+/// Runs `work` as a task, as callers do: from outside, each message would wake the worker by a system call.
+fn run(tokio: &Runtime, work: impl Future<Output = ()> + Send + 'static) {
+    tokio.block_on(tokio.spawn(work)).unwrap();
+}
+
 /// MO12: at most 20 ns, and nobody waited for.
 mod reading_the_mode {
     use super::*;
@@ -127,21 +136,28 @@ mod refusal_by_an_open_circuit {
     }
 }
 
-/// A permit taken and given back, its outcome told to the actor.
+/// A permit taken and given back, its outcome told to the actor, which hears of it; a hundred times.
 mod admission_and_outcome {
     use super::*;
 
     #[divan::bench]
     fn mainstay(bencher: Bencher<'_, '_>) {
-        let (_tokio, started) = system(true);
+        let (tokio, started) = system(true);
         let target = started.system().chain("chat").unwrap().targets()[0].clone();
-        bencher.bench_local(|| black_box(&target).admit(Ask::default()).is_ok());
+        bencher.bench_local(|| {
+            let target = target.clone();
+            run(&tokio, async move { (0..ROUNDS).for_each(|_| drop(target.admit(Ask::default()).unwrap())) });
+        });
     }
 
     #[divan::bench]
     fn peer_semaphore_alone(bencher: Bencher<'_, '_>) {
-        let slots = Arc::new(Semaphore::new(20));
-        bencher.bench_local(|| black_box(&slots).clone().try_acquire_owned().is_ok());
+        let (tokio, slots) = (system(true).0, Arc::new(Semaphore::new(20)));
+        bencher.bench_local(|| {
+            let slots = slots.clone();
+            let take = move || drop(black_box(slots.clone()).try_acquire_owned().unwrap());
+            run(&tokio, async move { (0..ROUNDS).for_each(|_| take()) });
+        });
     }
 }
 
@@ -329,7 +345,7 @@ mod whole_composite {
     }
 }
 
-/// A whole call through chain, circuit, bulkhead and timeouts to a provider that answers at once.
+/// A whole call through chain, circuit, bulkhead and timeouts to a provider that answers at once; a hundred times.
 mod call_without_network {
     use super::*;
 
@@ -338,17 +354,27 @@ mod call_without_network {
         let (tokio, started) = system(true);
         let chat = started.system().chain("chat").unwrap().clone();
         let request = completion("hello");
-        bencher.bench_local(|| tokio.block_on(chat.call(request.clone())).is_ok());
+        bencher.bench_local(|| run(&tokio, through_the_chain(chat.clone(), request.clone())));
+    }
+
+    async fn through_the_chain(chat: Arc<Chain>, request: Request) {
+        for _ in 0..ROUNDS {
+            chat.call(request.clone()).await.unwrap();
+        }
     }
 
     #[divan::bench]
     fn peer_provider_in_a_timeout(bencher: Bencher<'_, '_>) {
-        let (tokio, provider) = (system(true).0, Instantly(true));
-        let request = completion("hello");
-        let deadline = Instant::now() + Duration::from_secs(120);
-        bencher.bench_local(|| {
+        let (tokio, request) = (system(true).0, completion("hello"));
+        bencher.bench_local(|| run(&tokio, in_a_timeout(request.clone())));
+    }
+
+    async fn in_a_timeout(request: Request) {
+        let (provider, limit) = (Instantly(true), Duration::from_secs(120));
+        for _ in 0..ROUNDS {
+            let deadline = Instant::now() + limit;
             let call = ProviderCall { request: &request, model: "m", id: "1", deadline };
-            tokio.block_on(tokio::time::timeout(Duration::from_secs(120), provider.call(call))).is_ok()
-        });
+            tokio::time::timeout(limit, provider.call(call)).await.unwrap().unwrap();
+        }
     }
 }

@@ -60,6 +60,7 @@
 pub mod cli;
 pub mod config;
 pub mod providers;
+mod reach;
 pub mod runtime;
 #[cfg(feature = "server")]
 pub mod server;

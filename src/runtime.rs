@@ -33,6 +33,7 @@ use crate::{
         openai::OpenAi,
         scripted::{Script, Scripted},
     },
+    reach::TcpReach,
     storage::{MemoryState, RedbState},
     watchdog::Watchdog,
 };
@@ -283,6 +284,9 @@ impl Builder {
         config.check_targets(&by_host)?;
         let (state, boot) = open_state(config.data_dir, clock.unix_time()).await?;
         let mut system = SystemBuilder::new(clock, seed.unwrap_or_else(|| fastrand::u64(..)), boot);
+        if !config.egress.is_empty() {
+            system.egress(Arc::new(TcpReach::new(config.egress)));
+        }
         let scripted = add_configured(&mut system, &config.providers).await?;
         for (name, provider, policy) in providers {
             system.provider(&name, provider, policy)?;

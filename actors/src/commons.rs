@@ -13,7 +13,7 @@ use std::{
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{event::EventLog, mode::board::HealthBoard, ports::Clock};
+use crate::{egress::Egress, event::EventLog, mode::board::HealthBoard, ports::Clock};
 
 /// The shared surroundings of all actors of one system.
 #[derive(Clone)]
@@ -24,6 +24,8 @@ pub struct Commons {
     pub events: EventLog,
     /// Who is well and who is not.
     pub health: HealthBoard,
+    /// Whether this machine reaches the network, as far as anybody checks.
+    pub egress: Egress,
     /// Tasks that are not actors.
     pub tasks: Tasks,
     seed: u64,
@@ -37,7 +39,8 @@ impl Commons {
         let events = EventLog::new(clock.clone(), boot);
         let health = HealthBoard::new(clock.clone());
         let ids = Arc::new(Mutex::new(chance(seed, "ids")));
-        Self { clock, events, health, tasks: Tasks::default(), seed, ids }
+        let (egress, tasks) = Default::default();
+        Self { clock, events, health, egress, tasks, seed, ids }
     }
 
     /// Monotonic time.
@@ -99,6 +102,11 @@ impl Tasks {
             }
             work();
         }))
+    }
+
+    /// Runs `work` unless the returned timer is dropped before it ends.
+    pub fn hold(&self, work: impl Future<Output = ()> + Send + 'static) -> Timer {
+        Timer(self.spawn(work))
     }
 
     /// Cancels what still runs.

@@ -5,6 +5,7 @@
 //! ├── mode                  first up, last down
 //! ├── providers             one for one
 //! │     └── NAME            a provider with its circuit and its probe
+//! ├── egress                if the host knows how to check it: is it the network, and no provider?
 //! └── (what the host adds)  a listener, for example
 //! ```
 //!
@@ -32,6 +33,7 @@ pub mod call;
 pub mod chain;
 pub mod clock;
 pub mod commons;
+pub mod egress;
 pub mod error;
 pub mod event;
 pub mod mode;

@@ -47,6 +47,18 @@ pub struct ProviderCall<'a> {
 pub trait Provider: Send + Sync + 'static {
     /// Sends one request. A streaming request must be answered with [`ProviderReply::Stream`].
     fn call<'a>(&'a self, call: ProviderCall<'a>) -> BoxFuture<'a, Result<ProviderReply, ProviderError>>;
+
+    /// Asks, at no cost, whether the provider can be reached; nothing, if there is no such way. It must be quick to
+    /// give the future, which is dropped when it takes too long. What it says never stands against what calls say.
+    fn probe(&self) -> Option<BoxFuture<'_, Result<(), ProviderError>>> {
+        None
+    }
+}
+
+/// A way to find out whether this machine reaches anything at all, whatever becomes of its providers.
+pub trait Reach: Send + Sync + 'static {
+    /// True if it does. It should take no longer than a few seconds, and must not ask any provider.
+    fn reach(&self) -> BoxFuture<'_, bool>;
 }
 
 /// A store failed; nothing is known about whether the write was kept.

@@ -13,8 +13,7 @@ use std::{
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::OwnedSemaphorePermit;
 
-use self::exit::contain_now;
-pub(crate) use self::exit::{contain, panic_text};
+pub(crate) use self::exit::{contain, contain_now, panic_text};
 pub use self::{
     cx::Cx,
     exit::{Exit, Failure},

@@ -16,13 +16,14 @@ use tokio::sync::watch;
 use crate::{
     chain::{Chain, Lane, Target, policy::ChainPolicy},
     commons::Commons,
+    egress::actor::EgressActor,
     event::{EventKind, EventLog},
     mode::{
         ModeHandle,
         board::{Concern, Health},
         manager::ModeManager,
     },
-    ports::{Clock, Provider},
+    ports::{Clock, Provider, Reach},
     provider::{ProviderDesk, actor::ProviderActor, policy::ProviderPolicy},
     shell::Exit,
     supervision::{
@@ -85,6 +86,7 @@ pub struct SystemBuilder {
     providers: Vec<ChildSpec>,
     desks: BTreeMap<Arc<str>, Arc<ProviderDesk>>,
     chains: BTreeMap<Arc<str>, Arc<Chain>>,
+    reach: Option<Arc<dyn Reach>>,
 }
 
 impl SystemBuilder {
@@ -92,7 +94,14 @@ impl SystemBuilder {
     /// the next.
     pub fn new(clock: Arc<dyn Clock>, seed: u64, boot: u64) -> Self {
         let commons = Commons::new(clock, seed, boot);
-        Self { commons, providers: Vec::new(), desks: BTreeMap::new(), chains: BTreeMap::new() }
+        let (providers, desks, chains, reach) = Default::default();
+        Self { commons, providers, desks, chains, reach }
+    }
+
+    /// Looks at the network by `reach` before providers that are silent at once are blamed for it. Without it they
+    /// are blamed.
+    pub fn egress(&mut self, reach: Arc<dyn Reach>) {
+        self.reach = Some(reach);
     }
 
     /// Adds a provider.
@@ -170,15 +179,18 @@ impl SystemBuilder {
         parent: Option<ActorCell>,
         others: impl FnOnce(&System) -> Result<Vec<ChildSpec>, BadSpec>,
     ) -> Result<Supervised, StartError> {
-        let Self { commons, providers, desks, chains } = self;
+        let Self { commons, providers, desks, chains, reach } = self;
         let mode = ModeHandle::new(&commons);
         let (manager, looks) = ModeManager::spec(mode.clone());
         commons.health.tell_manager_at(looks);
         let policy = RestartPolicy::default();
         let (providers, _) = Supervisor::spec("root/providers", policy, providers, &commons)?;
+        let all = desks.values().cloned().collect();
+        let egress = reach.map(|reach| EgressActor::spec(reach, all, &commons));
         let (ended, root) = (watch::channel(None).0, OnceLock::new());
         let system = System(Arc::new(Inner { commons, mode, desks, chains, root, ended }));
         let mut children = vec![manager, providers];
+        children.extend(egress);
         children.extend(others(&system)?);
         let (root, _) = Supervisor::spec("root", policy, children, system.commons())?;
         let _ = system.0.root.set(root.node.clone());

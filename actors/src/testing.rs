@@ -8,7 +8,7 @@ use std::{
     future::pending,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use crate::{
     chain::{Chain, policy::ChainPolicy},
     clock::SystemClock,
     error::{ErrorKind, ProviderError},
-    ports::{Clock, Provider, ProviderCall},
+    ports::{Clock, Provider, ProviderCall, Reach},
     provider::{ProviderDesk, policy::ProviderPolicy},
     supervision::{BadSpec, ChildSpec},
     system::{StartError, Supervised, System, SystemBuilder},
@@ -104,6 +104,7 @@ impl From<Broken> for Act {
 pub struct FakeProvider {
     orders: Mutex<Orders>,
     calls: AtomicU64,
+    probes: AtomicU64,
     running: Arc<AtomicUsize>,
 }
 
@@ -112,13 +113,16 @@ struct Orders {
     then: Act,
     delay: Duration,
     pace: Duration,
+    /// What it does with probes: another thing, or what it does with calls; nothing: it knows none.
+    probe: Option<Option<Act>>,
 }
 
 impl Default for FakeProvider {
     fn default() -> Self {
-        let orders =
-            Orders { next: VecDeque::new(), then: Act::Answer, delay: Duration::ZERO, pace: Duration::ZERO };
-        Self { orders: Mutex::new(orders), calls: AtomicU64::new(0), running: Arc::default() }
+        let (delay, pace) = (Duration::ZERO, Duration::ZERO);
+        let orders = Orders { next: VecDeque::new(), then: Act::Answer, delay, pace, probe: None };
+        let (calls, probes, running) = Default::default();
+        Self { orders: Mutex::new(orders), calls, probes, running }
     }
 }
 
@@ -136,6 +140,16 @@ impl FakeProvider {
     /// It does these with the next calls, one each, before it goes on as before.
     pub fn next(&self, acts: impl IntoIterator<Item = Act>) {
         self.orders().next.extend(acts);
+    }
+
+    /// From now on it can be probed, and does the same with probes as with calls, or this in place of it.
+    pub fn set_probe(&self, act: Option<Act>) {
+        self.orders().probe = Some(act);
+    }
+
+    /// How often it was probed.
+    pub fn probes(&self) -> u64 {
+        self.probes.load(Ordering::Relaxed)
     }
 
     /// How long it takes: before it answers, and before each frame.
@@ -162,6 +176,16 @@ impl FakeProvider {
         let mut orders = self.orders();
         let act = orders.next.pop_front().unwrap_or(orders.then);
         (act, orders.delay, orders.pace)
+    }
+
+    async fn probed(&self, act: Act) -> Result<(), ProviderError> {
+        self.probes.fetch_add(1, Ordering::Relaxed);
+        let _running = Running::new(self.running.clone());
+        match act {
+            Act::Answer => Ok(()),
+            Act::Break(_, broken) => instead(broken.into()).await.map(drop),
+            other => instead(other).await.map(drop),
+        }
     }
 
     async fn perform(&self, streams: bool) -> Result<ProviderReply, ProviderError> {
@@ -250,6 +274,52 @@ impl Provider for Hired {
     fn call<'a>(&'a self, call: ProviderCall<'a>) -> BoxFuture<'a, Result<ProviderReply, ProviderError>> {
         Box::pin(self.0.perform(call.request.stream))
     }
+
+    fn probe(&self) -> Option<BoxFuture<'_, Result<(), ProviderError>>> {
+        let orders = self.0.orders();
+        let act = orders.probe?.unwrap_or(orders.then);
+        drop(orders);
+        Some(Box::pin(self.0.probed(act)))
+    }
+}
+
+/// A network that is up or down, as a test says.
+#[derive(Debug, Default)]
+pub struct FakeNetwork {
+    down: AtomicBool,
+    delay: Mutex<Duration>,
+    looks: AtomicU64,
+}
+
+impl FakeNetwork {
+    /// Takes it down, or up again.
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::Relaxed);
+    }
+
+    /// How long it takes to find out.
+    pub fn takes(&self, delay: Duration) {
+        *self.delay.lock().unwrap_or_else(PoisonError::into_inner) = delay;
+    }
+
+    /// How often it was looked at.
+    pub fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
+    }
+}
+
+/// Shared with the test that takes it down.
+struct Watched(Arc<FakeNetwork>);
+
+impl Reach for Watched {
+    fn reach(&self) -> BoxFuture<'_, bool> {
+        self.0.looks.fetch_add(1, Ordering::Relaxed);
+        let delay = *self.0.delay.lock().unwrap_or_else(PoisonError::into_inner);
+        Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            !self.0.down.load(Ordering::Relaxed)
+        })
+    }
 }
 
 /// A running system: providers `a`, `b`, … under one policy, and the chain `chat` over all of them.
@@ -279,7 +349,30 @@ impl World {
         chain: ChainPolicy,
         others: impl FnOnce(&System) -> Result<Vec<ChildSpec>, BadSpec>,
     ) -> Result<Self, StartError> {
+        let builder = SystemBuilder::new(Arc::new(VirtualClock::start()), seed, 1);
+        Self::build(builder, providers, policy, chain, others).await
+    }
+
+    /// Starts `providers` of them behind a network that is looked at before they are blamed.
+    pub async fn start_behind(
+        network: &Arc<FakeNetwork>,
+        seed: u64,
+        providers: u8,
+        policy: ProviderPolicy,
+        chain: ChainPolicy,
+    ) -> Result<Self, StartError> {
         let mut builder = SystemBuilder::new(Arc::new(VirtualClock::start()), seed, 1);
+        builder.egress(Arc::new(Watched(network.clone())));
+        Self::build(builder, providers, policy, chain, |_| Ok(Vec::new())).await
+    }
+
+    async fn build(
+        mut builder: SystemBuilder,
+        providers: u8,
+        policy: ProviderPolicy,
+        chain: ChainPolicy,
+        others: impl FnOnce(&System) -> Result<Vec<ChildSpec>, BadSpec>,
+    ) -> Result<Self, StartError> {
         let names: Vec<String> = (0..providers).map(|n| char::from(b'a' + n % 26).to_string()).collect();
         let mut fakes = Vec::new();
         for name in &names {

@@ -20,6 +20,8 @@ pub(super) const OPENAI: &str = "https://api.openai.com/v1";
 const ANTHROPIC: &str = "https://api.anthropic.com/v1";
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// More than these are no better proof.
+const MAX_EGRESS: usize = 16;
 const KINDS: [&str; 3] = ["openai", "anthropic", "scripted"];
 
 pub(super) fn config(text: &str, file: &str, env: Env<'_>) -> Result<Config, ConfigError> {
@@ -40,6 +42,7 @@ pub(super) fn config(text: &str, file: &str, env: Env<'_>) -> Result<Config, Con
 
 fn whole(mut file: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Config {
     let data_dir = file.text("data_dir", source).map(Into::into);
+    let egress = egress(&mut file, source);
     let server = file.section("server", source).map(|section| server(section, source));
     let log = file.section("log", source).map(|section| log(section, source));
     let providers = file.section("provider", source).map(|section| section.named(source)).unwrap_or_default();
@@ -48,7 +51,24 @@ fn whole(mut file: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Config
     let chains = file.section("chain", source).map(|section| section.named(source)).unwrap_or_default();
     let chains = chains.into_iter().map(|(name, section)| chain(name, section, source)).collect();
     file.finish(source);
-    Config { server: server.unwrap_or_default(), log: log.unwrap_or_default(), data_dir, providers, chains }
+    let (server, log) = (server.unwrap_or_default(), log.unwrap_or_default());
+    Config { server, log, data_dir, egress, providers, chains }
+}
+
+/// Addresses, not names: who looks a name up asks somebody else first.
+fn egress(file: &mut Section<'_>, source: &mut Source<'_>) -> Vec<SocketAddr> {
+    let texts = file.texts("egress", source);
+    if let Some((_, at)) = texts.get(MAX_EGRESS) {
+        source.wrong(*at, format!("`egress` may hold at most {MAX_EGRESS} addresses"));
+    }
+    let mut address = |(text, at): (&str, usize)| {
+        let address = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
+        if address.is_none() {
+            source.wrong(at, "an `egress` target is an IP address with its port, such as \"1.1.1.1:443\"");
+        }
+        address
+    };
+    texts.into_iter().filter_map(&mut address).collect()
 }
 
 fn server(mut section: Section<'_>, source: &mut Source<'_>) -> ServerConfig {

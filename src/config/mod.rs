@@ -41,6 +41,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Where everything is kept that outlives the process; without it nothing does.
     pub data_dir: Option<PathBuf>,
+    /// What is connected to before providers that are silent at once are blamed; nothing: they are blamed.
+    pub egress: Vec<SocketAddr>,
     /// The providers, in the order of the file.
     pub providers: Vec<ProviderConfig>,
     /// The chains, in the order of the file.

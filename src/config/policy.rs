@@ -11,7 +11,7 @@ use mainstay_actors::{
         adaptive::AdaptivePolicy,
         budget::BudgetPolicy,
         limiter::LimitPolicy,
-        policy::{BreakerPolicy, ProviderPolicy, SlowPolicy, Timeouts},
+        policy::{BreakerPolicy, ProbePolicy, ProviderPolicy, SlowPolicy, Timeouts},
         window::Window,
     },
 };
@@ -31,6 +31,7 @@ pub(super) fn provider(section: &mut Section<'_>, source: &mut Source<'_>) -> Pr
         adaptive: section.has("adaptive").then(|| adaptive(section, source)).flatten(),
         limits: (!section.is_off("limits")).then(|| limits(section, source)),
         budget: (!section.is_off("budget")).then(|| budget(section, source)),
+        probe: (!section.is_off("probe")).then(|| probe(section, source)),
         max_wait: section.duration("max_wait", Duration::ZERO..=HOUR, default.max_wait, source),
     }
 }
@@ -82,6 +83,15 @@ fn budget(section: &mut Section<'_>, source: &mut Source<'_>) -> BudgetPolicy {
     };
     section.finish(source);
     policy
+}
+
+fn probe(section: &mut Section<'_>, source: &mut Source<'_>) -> ProbePolicy {
+    let default = ProbePolicy::default();
+    let Some(mut section) = section.section("probe", source) else { return default };
+    let every = section.duration("every", 1000 * MS..=HOUR, default.every, source);
+    let timeout = section.duration("timeout", MS..=every, default.timeout.min(every), source);
+    section.finish(source);
+    ProbePolicy { every, timeout }
 }
 
 pub(super) fn chain(section: &mut Section<'_>, source: &mut Source<'_>) -> ChainPolicy {

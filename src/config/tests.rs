@@ -54,6 +54,7 @@ fn the_example_file_shows_every_setting() {
             "section(\"",
             "share(\"",
             "is_off(\"",
+            "texts(\"",
         ];
         let names = calls.iter().flat_map(|call| source.split(call).skip(1));
         let names: Vec<_> = names.map(|rest| rest.split('"').next().unwrap()).collect();
@@ -122,6 +123,22 @@ fn broken_toml_is_told_with_its_place() {
 }
 
 #[test]
+fn egress_targets_are_addresses_and_few() {
+    let read = |list: &str| Config::from_toml(&format!("egress = {list}\n"), "m.toml", &env).unwrap().egress;
+    assert_eq!(
+        read("[\"1.1.1.1:443\", \"[::1]:53\"]"),
+        ["1.1.1.1:443", "[::1]:53"].map(|a| a.parse().unwrap())
+    );
+    assert!(Config::from_toml("", "m.toml", &env).unwrap().egress.is_empty());
+    for wrong in ["example.com:443", "1.1.1.1", "1.1.1.1:0", ""] {
+        let told = problems(&format!("egress = [\"{wrong}\"]\n"));
+        assert!(told[0].starts_with("m.toml:1:11: an `egress` target is"), "{told:?}");
+    }
+    let many = vec!["\"1.1.1.1:443\""; 17].join(", ");
+    assert_eq!(problems(&format!("egress = [{many}]\n")).len(), 1);
+}
+
+#[test]
 fn an_unknown_provider_is_told_with_its_place_unless_the_host_brings_it() {
     let text = "[provider.alpha]\nkind = \"scripted\"\n[chain.chat]\ntargets = [\"alpha/m\", \"alpa/m\"]\n";
     let config = Config::from_toml(text, "m.toml", &env).unwrap();
@@ -139,6 +156,7 @@ fn each_protection_can_be_turned_off_alone() {
     let all = ProviderPolicy::default();
     assert_eq!(config("timeouts = false"), ProviderPolicy { timeouts: None, ..all }); // PC1
     assert_eq!(config("breaker = false"), ProviderPolicy { breaker: None, ..all });
+    assert_eq!(config("probe = false"), ProviderPolicy { probe: None, ..all });
     assert_eq!(config("max_concurrent = false"), ProviderPolicy { max_concurrent: None, ..all });
     let told = problems("[provider.a]\nkind = \"scripted\"\nbreaker = true\n");
     assert_eq!(told, ["m.toml:3:11: `provider.a.breaker` must be a table: [provider.a.breaker]"]);

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use mainstay_actors::{
-    call::{Allowance, Allowances, Api, Request},
+    call::{Allowance, Allowances, Api, Frame, Request},
     error::ProviderError,
 };
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -19,24 +19,26 @@ use serde_json::Value;
 use super::{
     anthropic::Messages,
     body::{outgoing, read},
-    dialect::Dialect,
+    dialect::{Dialect, Meaning},
     errors::{self, Told},
     openai::{Chat, Embeddings, Responses},
     redact::Redactor,
     sse::{Rest, Splitter, TooLarge},
+    translate::{self, Back},
 };
 
 /// A property of one parser.
 pub type Property = fn(&[u8]);
 
 /// All properties, by the name of their corpus.
-pub const PROPERTIES: [(&str, Property); 7] = [
+pub const PROPERTIES: [(&str, Property); 8] = [
     ("sse", sse),
     ("chat", dialect::<Chat>),
     ("messages", dialect::<Messages>),
     ("responses", dialect::<Responses>),
     ("embeddings", dialect::<Embeddings>),
     ("requests", requests),
+    ("translation", translation),
     ("errors", answers_other_than_success),
 ];
 
@@ -122,6 +124,47 @@ fn requests(data: &[u8]) {
             before["stream"].take();
             after["stream"].take();
             assert_eq!(before, after, "another member changed");
+        }
+    }
+}
+
+/// A request, a zero and an answer, whole or streamed: what a translation gives out, the other dialect takes.
+fn translation(data: &[u8]) {
+    let mut parts = data.splitn(2, |byte| *byte == 0);
+    let (request, answer) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    for (from, to) in [(Api::Chat, Api::Messages), (Api::Messages, Api::Chat)] {
+        for stream in [true, false] {
+            let Ok(translated) = translate::request((from, to), request, "m", stream, 0) else { continue };
+            let asked = read(to, translated.body);
+            assert!(asked.is_ok_and(|asked| asked.model == "m" && asked.request.stream == stream));
+        }
+    }
+    answers::<Messages, Chat>(back(Api::Chat, Api::Messages), answer);
+    answers::<Chat, Messages>(back(Api::Messages, Api::Chat), answer);
+}
+
+fn back(from: Api, to: Api) -> Back {
+    let request = br#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#;
+    let Ok(translated) = translate::request((from, to), request, "m", true, 0) else {
+        panic!("a plain request is not translated")
+    };
+    translated.back
+}
+
+fn answers<From: Dialect, To: Dialect>(back: Back, answer: &[u8]) {
+    let secrets = secrets();
+    if let Ok(whole) = back.answer(answer) {
+        assert!(To::whole(&whole, &secrets).is_ok(), "a translated answer is not taken");
+    }
+    let (mut from, mut to, mut translator) = (From::default(), To::default(), back.stream());
+    let mut splitter = Splitter::default();
+    splitter.push(Bytes::copy_from_slice(answer));
+    while let Ok(Some(bytes)) = splitter.next_event() {
+        let Ok(Meaning { kind, usage }) = from.event(&bytes, &secrets) else { return };
+        let Ok(frames) = translator.frame(&Frame { usage, ..Frame::new(bytes, kind) }) else { return };
+        for frame in frames {
+            let taken = to.event(&frame.bytes, &secrets);
+            assert!(taken.is_ok_and(|taken| taken.kind == frame.kind), "a translated event is not taken");
         }
     }
 }

@@ -53,6 +53,10 @@ impl<P: Provider> Provider for Interpreter<P> {
             self.provider.call(call)
         }
     }
+
+    fn probe(&self) -> Option<BoxFuture<'_, Result<(), ProviderError>>> {
+        self.provider.probe()
+    }
 }
 
 fn told(reply: ProviderReply, back: Back, lacks: Vec<&'static str>) -> Result<ProviderReply, ProviderError> {
@@ -84,7 +88,7 @@ mod tests {
         anthropic::Anthropic,
         openai::OpenAi,
         scripted::{Fault, Scripted},
-        testing::{Ended, call, http, http_answer, raw, scripted, streamed, whole},
+        testing::{Ended, KEY, call, http, http_answer, raw, scripted, streamed, whole},
     };
 
     fn asked(api: Api, more: &Value) -> Request {
@@ -200,6 +204,30 @@ mod tests {
             panic!("no answer")
         };
         assert_eq!(full.lacks, [BETA]);
+    }
+
+    #[tokio::test]
+    async fn a_probe_asks_for_the_list_of_models_and_tells_who_cannot_be_reached() {
+        for (_, server, provider) in pairs().await {
+            assert!(provider.probe().unwrap().await.is_ok());
+            assert_eq!(server.requests(), 0, "a probe asks no model");
+            server.stop().await;
+            assert_eq!(provider.probe().unwrap().await.unwrap_err().kind, ErrorKind::Connect); // PC21
+        }
+        let refusal = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n";
+        let key = || Some(KEY.to_string().into());
+        let (base_url, heard) = raw(refusal).await;
+        let openai = Interpreter::new(OpenAi::new(http(), &base_url, key()).unwrap(), Api::Chat);
+        assert_eq!(openai.probe().unwrap().await.unwrap_err().kind, ErrorKind::Auth);
+        let heard = heard.await;
+        assert!(heard.starts_with("GET /v1/models HTTP/1.1\r\n"), "{heard}");
+        assert!(heard.contains(&format!("authorization: Bearer {KEY}\r\n")), "{heard}");
+        let (base_url, heard) = raw(refusal).await;
+        let anthropic = Interpreter::new(Anthropic::new(http(), &base_url, key()).unwrap(), Api::Messages);
+        assert_eq!(anthropic.probe().unwrap().await.unwrap_err().kind, ErrorKind::Auth);
+        let heard = heard.await;
+        assert!(heard.starts_with("GET /v1/models HTTP/1.1\r\n"), "{heard}");
+        assert!(heard.contains(&format!("x-api-key: {KEY}\r\n")) && heard.contains("anthropic-version: "));
     }
 
     #[tokio::test]

@@ -73,6 +73,19 @@ impl Upstream {
         }
     }
 
+    /// Asks `url` for nothing but an answer. That proves that the server can be reached and is awake, and nothing
+    /// of any model behind it.
+    pub(super) async fn probe(&self, url: &Url, more: HeaderMap) -> Result<(), ProviderError> {
+        let mut headers = self.headers.clone();
+        headers.extend(more);
+        let sent = self.http.get(url.clone()).headers(headers).send().await;
+        let response = sent.map_err(|e| broken(e, &self.secrets))?;
+        match response.status().is_success() {
+            true => Ok(()),
+            false => Err(self.refused(response).await),
+        }
+    }
+
     async fn refused(&self, response: Response) -> ProviderError {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = self.read(response, MAX_ERROR_BODY).await.unwrap_or_default();

@@ -129,13 +129,13 @@ pub(super) fn credit(response: &mut Response, story: &Story) {
     let headers = response.headers_mut();
     put(headers, PROVIDER, &story.provider);
     headers.insert(ATTEMPTS, HeaderValue::from(story.attempts()));
-    if let Some(instead) = in_place_of(story) {
-        notify(headers, &instead);
-    }
     if !story.lacks.is_empty() {
         let lacks = story.lacks.join(", ");
         put(headers, LACKS, &lacks);
         notify(headers, &format!("provider {} answered without: {lacks}", story.provider));
+    }
+    if let Some(instead) = in_place_of(story) {
+        notify(headers, &instead);
     }
 }
 

@@ -51,6 +51,11 @@ fn describe() {
         count,
         "Streams that broke off after their first content, by provider; their calls count as `ok`"
     );
+    describe_counter!(
+        "mainstay_probes_total",
+        count,
+        "Probes without a caller, by provider and outcome: `ok`, or the kind of failure"
+    );
     describe_gauge!("mainstay_breaker_state", count, "1 for the state that a provider's circuit is in");
     describe_counter!("mainstay_breaker_transitions_total", count, "Changes of a provider's circuit");
     describe_gauge!("mainstay_mode", count, "1 for the mode that the system is in");

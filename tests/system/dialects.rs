@@ -113,7 +113,10 @@ async fn a_chain_fails_over_from_one_dialect_to_the_other_and_says_what_the_answ
         assert_eq!(answer.said(), "Echo from b: hi there", "{answer:?}");
         assert_eq!((answer.header("x-mainstay-provider"), answer.header("x-mainstay-attempts")), ("b", "2"));
         assert_eq!(answer.header("x-mainstay-lacks"), lacks);
-        assert_eq!(answer.header("x-mainstay-notice"), format!("provider b answered without: {lacks}"));
+        assert_eq!(
+            answer.header("x-mainstay-notice"),
+            format!("provider b answered in place of a (overloaded); provider b answered without: {lacks}")
+        );
         let answer = world.ask_streaming(PROMPT).await;
         assert_eq!(answer.streamed(), "Echo from b: hi there", "{answer:?}");
         assert!(ends_as_its_dialect_does(speaks, &answer), "{answer:?}");

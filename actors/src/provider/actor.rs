@@ -30,6 +30,11 @@ use crate::{
 /// When a probe that has no timeout is given up for lost.
 const LONGEST_PROBE: Duration = Duration::from_secs(10 * 60);
 
+mod probing;
+
+use probing::Idle;
+pub use probing::Probed;
+
 /// What a provider's actor is told.
 pub enum ProviderNews {
     /// An attempt ended.
@@ -40,6 +45,8 @@ pub enum ProviderNews {
     Order(Order),
     /// A wait is over: for an open time, for a step of a half-open circuit, or for a probe.
     Wake,
+    /// A probe of its own ended.
+    Probed(Probed),
 }
 
 /// How an attempt ended.
@@ -71,6 +78,8 @@ pub enum Order {
     },
     /// Let calls pass.
     Close,
+    /// Take back what was held against it since then.
+    Pardon(Instant),
     /// The policy is another one now.
     Adapt,
 }
@@ -82,8 +91,10 @@ pub struct ProviderActor {
     report: Arc<Reporter>,
     chance: fastrand::Rng,
     timer: Option<Timer>,
-    /// Which probes were already out when the timer last looked, by circuit and generation.
-    probes_seen: BTreeMap<Name, u64>,
+    /// Which probes were already out when the timer looked, by circuit and generation, and since when.
+    probes_seen: BTreeMap<Name, (u64, Instant)>,
+    /// The one probe of its own that is under way.
+    probe: Option<Timer>,
 }
 
 /// The model of a circuit; nothing for the account's own.
@@ -94,6 +105,7 @@ struct Memory {
     policy: ProviderPolicy,
     circuits: BTreeMap<Name, Known>,
     adaptive: Option<AdaptiveLimit>,
+    idle: Idle,
 }
 
 /// One circuit, and why it is as it is.
@@ -111,7 +123,8 @@ impl Known {
 impl Memory {
     fn new(policy: ProviderPolicy, now: Instant) -> Self {
         let circuits = BTreeMap::from([(None, Known::new(policy))]);
-        Self { policy, circuits, adaptive: policy.adaptive.map(|bounds| AdaptiveLimit::new(bounds, now)) }
+        let adaptive = policy.adaptive.map(|bounds| AdaptiveLimit::new(bounds, now));
+        Self { policy, circuits, adaptive, idle: Idle::new(now) }
     }
 
     /// How many attempts may run at once.
@@ -144,7 +157,8 @@ impl Legacy for Memory {
     fn afresh(&self) -> Self {
         let afresh = |known: &Known| Known { breaker: known.breaker.afresh(), story: known.story.clone() };
         let circuits = self.circuits.iter().map(|(name, known)| (name.clone(), afresh(known)));
-        Self { policy: self.policy, circuits: circuits.collect(), adaptive: self.adaptive.clone() }
+        let (policy, circuits, adaptive) = (self.policy, circuits.collect(), self.adaptive.clone());
+        Self { policy, circuits, adaptive, idle: self.idle }
     }
 }
 
@@ -177,6 +191,7 @@ impl ProviderActor {
                 chance: commons.chance(&format!("{component}#{incarnation}")),
                 timer: None,
                 probes_seen: BTreeMap::new(),
+                probe: None,
             }
         };
         (ChildSpec::at(slot, node, None, make), desk)
@@ -186,11 +201,19 @@ impl ProviderActor {
     /// model, and who answers at all can be reached.
     fn heard(&mut self, outcome: Outcome, cx: &Cx<ProviderNews>) {
         let Outcome { model, passes, slow, failure, hint, started, in_flight } = outcome;
-        self.carry(failure, started, in_flight, cx);
+        let now = cx.commons().now();
+        self.vault.with(|memory| memory.idle.heard(now));
+        let excused = self.is_excused(failure, cx);
+        if !excused {
+            self.carry(failure, started, in_flight, cx);
+        }
         if self.desk.policy().breaker.is_none() {
             return;
         }
-        let verdict = failure.map_or(Verdict::Healthy, |kind| kind.class().verdict);
+        let verdict = match failure {
+            Some(_) if excused => Verdict::Neutral,
+            failure => failure.map_or(Verdict::Healthy, |kind| kind.class().verdict),
+        };
         let of_account = failure.is_some_and(|kind| kind.scope() == Scope::Account);
         let (account, of_model) = match verdict {
             Verdict::Failing if of_account => (Verdict::Failing, Verdict::Neutral),
@@ -198,8 +221,7 @@ impl ProviderActor {
             verdict => (verdict, verdict),
         };
         let heard = |generation, verdict| Heard { generation, verdict, slow, hint };
-        let (now, chance) = (cx.commons().now(), self.chance.f64());
-        let desk = self.desk.clone();
+        let (desk, chance) = (self.desk.clone(), self.chance.f64());
         for (circuit, heard) in [
             (desk.account(), heard(passes.account.generation, account)),
             (&model, heard(passes.model.generation, of_model)),
@@ -214,6 +236,13 @@ impl ProviderActor {
         if let Some(kind) = failure {
             self.take_out(kind, hint, &model, cx);
         }
+    }
+
+    /// Tells of an end, and whether it is the fault of this machine's way out.
+    fn is_excused(&self, failure: Option<ErrorKind>, cx: &Cx<ProviderNews>) -> bool {
+        let egress = &cx.commons().egress;
+        egress.heard(&self.desk.name, failure, cx.commons().now());
+        failure.is_some_and(|kind| egress.excuses(kind))
     }
 
     /// Some failures are enough to leave a provider alone, whatever was counted (PC12).
@@ -247,6 +276,9 @@ impl ProviderActor {
     }
 
     fn slow(&mut self, slow: &Slow, cx: &Cx<ProviderNews>) {
+        if cx.commons().egress.is_down() {
+            return;
+        }
         let (now, chance, generation) = (cx.commons().now(), self.chance.f64(), slow.passes.model.generation);
         self.change(&slow.model, cx, |known| known.breaker.record_slow(generation, now, chance));
     }
@@ -262,36 +294,52 @@ impl ProviderActor {
                     self.change(circuit, cx, |known| known.breaker.close(now));
                 }
             }
+            Order::Pardon(since) => {
+                for circuit in self.circuits() {
+                    self.change(&circuit, cx, |known| known.breaker.pardon(since, now));
+                }
+            }
             Order::Adapt => {
                 let places = self.vault.with(|memory| {
                     memory.adapt(**desk.policy(), now);
                     memory.places()
                 });
                 desk.resize(places);
+                self.arm(cx);
             }
         }
     }
 
     /// Goes on where a wait is over, and offers probes anew that are lost.
     fn woken(&mut self, cx: &Cx<ProviderNews>) {
-        let now = cx.commons().now();
+        let (now, probe) = (cx.commons().now(), self.probe_policy());
         for circuit in self.circuits() {
-            let lost = self.is_lost(&circuit);
-            self.change(&circuit, cx, |known| lost && known.breaker.renew_probe() || known.breaker.wake(now));
+            let lost = self.is_lost(&circuit, now);
+            self.change(&circuit, cx, |known| {
+                let first_probed = probe.is_some() && known.breaker.is_due(now);
+                lost && known.breaker.renew_probe() || !first_probed && known.breaker.wake(now)
+            });
+        }
+        if let Some(policy) = probe {
+            self.probe(policy, cx);
         }
         self.arm(cx);
     }
 
-    /// A probe is a lease: out at two looks in a row, it is older than any attempt can be and its report is lost
-    /// (PC9).
-    fn is_lost(&mut self, circuit: &Circuit) -> bool {
+    /// A probe is a lease: seen out for longer than any attempt can take, its report is lost (PC9).
+    fn is_lost(&mut self, circuit: &Circuit, now: Instant) -> bool {
         let view = circuit.view.load();
         let name = circuit.model().cloned();
         if !view.probe_is_out() {
             self.probes_seen.remove(&name);
             return false;
         }
-        self.probes_seen.insert(name, view.generation) == Some(view.generation)
+        let lease = self.probe_lease();
+        let seen = self.probes_seen.entry(name).or_insert((view.generation, now));
+        if seen.0 != view.generation {
+            *seen = (view.generation, now);
+        }
+        now.saturating_duration_since(seen.1) >= lease
     }
 
     fn circuits(&self) -> Vec<Arc<Circuit>> {
@@ -375,12 +423,17 @@ impl ProviderActor {
     fn arm(&mut self, cx: &Cx<ProviderNews>) {
         let now = cx.commons().now();
         let lease = now + self.probe_lease();
+        let (probing, probe) = (self.probe.is_some(), self.probe_policy());
         let wait = |breaker: &Breaker| match breaker.state() {
             State::HalfOpen(Trial::One) => Some(lease),
+            // The probe's end is another look.
+            State::Open { .. } if probing && breaker.is_due(now) => None,
             _ => breaker.wakes_at(),
         };
-        let next =
-            self.vault.with(|memory| memory.circuits.values().filter_map(|known| wait(&known.breaker)).min());
+        let next = self.vault.with(|memory| {
+            let idle = probe.filter(|_| !probing).and_then(|policy| memory.probes_at(policy));
+            memory.circuits.values().filter_map(|known| wait(&known.breaker)).chain(idle).min()
+        });
         self.timer = next.map(|next| cx.after(next.saturating_duration_since(now), ProviderNews::Wake));
     }
 
@@ -420,6 +473,7 @@ impl Behavior for ProviderActor {
             ProviderNews::Slow(slow) => self.slow(&slow, cx),
             ProviderNews::Order(order) => self.ordered(order, cx),
             ProviderNews::Wake => self.woken(cx),
+            ProviderNews::Probed(probed) => self.probed(probed, cx),
         }
         Ok(())
     }

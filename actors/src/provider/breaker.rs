@@ -106,6 +106,8 @@ pub struct Breaker {
     step: u32,
     open_time: Duration,
     closed_at: Option<Instant>,
+    /// When it was closed last, unless it is.
+    broken_at: Option<Instant>,
 }
 
 impl Breaker {
@@ -122,6 +124,7 @@ impl Breaker {
             step: 0,
             open_time: policy.open.min,
             closed_at: None,
+            broken_at: None,
         }
     }
 
@@ -299,6 +302,22 @@ impl Breaker {
         true
     }
 
+    /// Is an open time over? Then [`wake`](Self::wake) lets a call try the provider.
+    pub fn is_due(&self, now: Instant) -> bool {
+        matches!(self.state, State::Open { until } if now >= until)
+    }
+
+    /// Takes in a probe that failed: one more failure while closed, one more wait while open. A half-open circuit is
+    /// left to the calls that try it, and a probe that went well is no reason to change anything (PC21).
+    pub fn probe_failed(&mut self, generation: u64, now: Instant, chance: f64) -> bool {
+        let heard = Heard { generation, verdict: Verdict::Failing, slow: false, hint: None };
+        match self.state {
+            State::Closed => self.record(heard, now, chance),
+            State::Open { .. } => generation == self.generation && self.stay_open(now, chance),
+            State::HalfOpen(_) | State::Isolated { .. } => false,
+        }
+    }
+
     /// Keeps an open circuit open: what was asked before any call still fails.
     pub fn stay_open(&mut self, now: Instant, chance: f64) -> bool {
         matches!(self.state, State::Open { .. } | State::HalfOpen(Trial::One)) && self.open(None, now, chance)
@@ -318,6 +337,23 @@ impl Breaker {
     /// Closes it by hand, whatever it was.
     pub fn close(&mut self, now: Instant) -> bool {
         self.state != State::Closed && self.shut(now)
+    }
+
+    /// Takes back what was counted since then, because it was not the provider's fault. What was broken before
+    /// stays so.
+    pub fn pardon(&mut self, since: Instant, now: Instant) -> bool {
+        match self.state {
+            State::Closed => {
+                self.rows = (0, 0);
+                self.outcomes.clear();
+                false
+            }
+            State::Open { .. } if self.broken_at.is_some_and(|at| at >= since) => {
+                self.step = self.step.saturating_sub(1);
+                self.shut(now)
+            }
+            _ => false,
+        }
     }
 
     fn shut(&mut self, now: Instant) -> bool {
@@ -347,6 +383,7 @@ impl Breaker {
         if self.state != state {
             self.since = Some(now);
         }
+        self.broken_at = if state == State::Closed { None } else { self.broken_at.or(Some(now)) };
         self.state = state;
         self.trial = Tally::default();
         self.generation += 1;

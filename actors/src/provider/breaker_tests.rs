@@ -662,3 +662,49 @@ proptest! {
         prop_assert!(probes_in_half_an_hour(chances) <= 22); // PC11
     }
 }
+
+#[test]
+fn a_probe_that_fails_counts_while_closed_prolongs_an_open_time_and_leaves_a_trial_to_its_calls() {
+    let policy = BreakerPolicy::default();
+    let mut scene = Scene::new(policy);
+    let probe_failed =
+        |scene: &mut Scene, generation| scene.breaker.probe_failed(generation, scene.now, MIDDLE);
+    for left in (0..policy.failures).rev() {
+        let generation = scene.breaker.generation();
+        assert_eq!(probe_failed(&mut scene, generation), left == 0);
+    }
+    assert_eq!(scene.open_time(), 5 * SECOND);
+    scene.now += 5 * SECOND;
+    assert!(scene.breaker.is_due(scene.now));
+    let generation = scene.breaker.generation();
+    assert!(!probe_failed(&mut scene, generation - 1), "an older one says nothing"); // PC10
+    assert!(probe_failed(&mut scene, generation));
+    assert_eq!(scene.open_time(), 10 * SECOND);
+    scene.now += 10 * SECOND;
+    scene.breaker.wake(scene.now);
+    let generation = scene.breaker.generation();
+    assert!(!probe_failed(&mut scene, generation));
+    assert_eq!(scene.breaker.state(), State::HalfOpen(Trial::One)); // PC21
+}
+
+#[test]
+fn a_pardon_takes_back_what_was_counted_since_and_no_older_break() {
+    let mut scene = Scene::new(BreakerPolicy::default());
+    let since = scene.now;
+    for _ in 0..4 {
+        scene.hear(Failing);
+    }
+    assert!(!scene.breaker.pardon(since, scene.now));
+    assert_eq!((scene.breaker.failures(), scene.hear(Failing)), (0, false));
+    scene.break_down();
+    scene.now += SECOND;
+    assert!(!scene.breaker.pardon(scene.now, scene.now), "it broke before");
+    assert!(scene.breaker.pardon(since, scene.now));
+    assert_eq!(scene.breaker.state(), State::Closed); // PC21
+    assert_eq!(scene.break_down(), 5 * SECOND, "nothing is left of it");
+    scene.now += 5 * SECOND;
+    scene.breaker.wake(scene.now);
+    let again = scene.now;
+    scene.hear(Failing);
+    assert!(!scene.breaker.pardon(again, scene.now), "it has been broken all the time");
+}

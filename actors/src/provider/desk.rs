@@ -25,6 +25,7 @@ use super::{
 use crate::{
     error::ErrorKind,
     ports::{Clock, Provider},
+    shell::contain_now,
     supervision::Handle,
 };
 
@@ -148,6 +149,11 @@ impl ProviderDesk {
     /// Lets calls pass again at once: closes the circuits of the account and of all models.
     pub fn close(&self) {
         self.tell(ProviderNews::Order(Order::Close));
+    }
+
+    /// Takes back all that was held against it since then: it was not its fault.
+    pub(crate) fn pardon(&self, since: Instant) {
+        self.tell(ProviderNews::Order(Order::Pardon(since)));
     }
 
     /// Admits one attempt, or says why not. The circuits are looked at first and a probe is taken last: an open
@@ -330,6 +336,12 @@ impl ProviderDesk {
         if self.actor.tell(news).is_err() {
             self.metrics.dropped.increment(1);
         }
+    }
+
+    /// Can it be asked, without any caller, whether it can be reached?
+    pub(super) fn has_probe(&self) -> bool {
+        let mut has = false;
+        contain_now(|| has = self.provider.probe().is_some()).is_ok() && has
     }
 
     pub(super) fn now(&self) -> Instant {

@@ -27,4 +27,6 @@ mod agenda_tests;
 #[cfg(test)]
 mod policy_tests;
 #[cfg(test)]
+mod probe_tests;
+#[cfg(test)]
 mod tests;

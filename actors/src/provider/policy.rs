@@ -28,6 +28,8 @@ pub struct ProviderPolicy {
     pub limits: Option<LimitPolicy>,
     /// How many attempts may be retries. `None`: as many as chains want.
     pub budget: Option<BudgetPolicy>,
+    /// Asks whether it can be reached, when no caller does. `None`, or no `breaker`: nobody but callers finds out.
+    pub probe: Option<ProbePolicy>,
     /// How long a call may wait for a place, or for a limit, when nobody else can answer it; as many may wait for a
     /// place as may run. Default 2 s; 0: it never waits.
     pub max_wait: Duration,
@@ -82,6 +84,16 @@ pub struct SlowPolicy {
     pub in_a_row: u32,
 }
 
+/// How a provider is asked whether it can be reached, if its adapter knows a way that costs nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbePolicy {
+    /// When so much time has passed without any outcome; a dead one is out within twice of it, as long as it holds
+    /// `breaker.failures` timeouts. Also before a call is risked on an open circuit. Default 30 s, at least 1 s.
+    pub every: Duration,
+    /// After so much time without an answer it has failed. Default 5 s, longer than 0, at most `every`.
+    pub timeout: Duration,
+}
+
 impl ProviderPolicy {
     /// No protection at all, to begin a policy of single parts with.
     pub const NONE: Self = Self {
@@ -91,6 +103,7 @@ impl ProviderPolicy {
         adaptive: None,
         limits: None,
         budget: None,
+        probe: None,
         max_wait: Duration::ZERO,
     };
 
@@ -110,6 +123,7 @@ impl ProviderPolicy {
         self.adaptive.map_or(Ok(()), |adaptive| adaptive.check())?;
         self.limits.map_or(Ok(()), |limits| limits.check())?;
         self.budget.map_or(Ok(()), |budget| budget.check())?;
+        self.probe.map_or(Ok(()), ProbePolicy::check)?;
         match self.max_concurrent {
             Some(max) if !(1..=MAX_CONCURRENT).contains(&max) => {
                 Err("`max_concurrent` must be from 1 to 100000")
@@ -142,6 +156,18 @@ impl Timeouts {
         match [connect, first_token, idle, total].contains(&Duration::ZERO) {
             true => Err("each timeout must be longer than 0"),
             false => Ok(()),
+        }
+    }
+}
+
+impl ProbePolicy {
+    fn check(self) -> Result<(), &'static str> {
+        match self {
+            Self { every, .. } if every < Duration::from_secs(1) => Err("`probe.every` must be at least 1 s"),
+            Self { every, timeout } if timeout.is_zero() || timeout > every => {
+                Err("`probe.timeout` must be longer than 0 and at most `probe.every`")
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -219,6 +245,12 @@ impl Default for SlowPolicy {
     }
 }
 
+impl Default for ProbePolicy {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(30), timeout: Duration::from_secs(5) }
+    }
+}
+
 impl Default for ProviderPolicy {
     fn default() -> Self {
         Self {
@@ -228,6 +260,7 @@ impl Default for ProviderPolicy {
             adaptive: None,
             limits: Some(LimitPolicy::default()),
             budget: Some(BudgetPolicy::default()),
+            probe: Some(ProbePolicy::default()),
             max_wait: Duration::from_secs(2),
         }
     }

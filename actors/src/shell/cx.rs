@@ -49,6 +49,12 @@ impl<M: Send + 'static> Cx<M> {
         self.commons.tasks.spawn(async move { myself.tell(work.await) });
     }
 
+    /// The same, for work that ends with whoever holds what is returned: at the latest with this life.
+    pub fn hold(&self, work: impl Future<Output = M> + Send + 'static) -> Timer {
+        let myself = self.mailbox();
+        self.commons.tasks.hold(async move { myself.tell(work.await) })
+    }
+
     /// An address for the tasks that this actor starts.
     fn mailbox(&self) -> Mailbox<M> {
         Mailbox(self.myself.clone())

@@ -64,7 +64,7 @@ pub(crate) async fn contain<T>(work: impl Future<Output = Result<T, Exit>>) -> R
 }
 
 /// The same for what does not wait.
-pub(super) fn contain_now(work: impl FnOnce()) -> Result<(), Exit> {
+pub(crate) fn contain_now(work: impl FnOnce()) -> Result<(), Exit> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Exit::Panicked(panic_text(&*panic)))
 }
 

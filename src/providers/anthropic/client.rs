@@ -40,6 +40,7 @@ pub const TRAVELLING: [&str; 2] = [VERSION, BETA];
 pub struct Anthropic {
     upstream: Upstream,
     messages: Url,
+    models: Url,
 }
 
 impl Anthropic {
@@ -52,7 +53,7 @@ impl Anthropic {
         if let Some(key) = key {
             upstream = upstream.key(HeaderName::from_static("x-api-key"), "", key)?;
         }
-        Ok(Self { upstream, messages: route(&base, "messages") })
+        Ok(Self { upstream, messages: route(&base, "messages"), models: route(&base, "models") })
     }
 
     async fn ask(&self, call: ProviderCall<'_>) -> Result<ProviderReply, ProviderError> {
@@ -69,6 +70,12 @@ impl Anthropic {
 impl Provider for Anthropic {
     fn call<'a>(&'a self, call: ProviderCall<'a>) -> BoxFuture<'a, Result<ProviderReply, ProviderError>> {
         Box::pin(self.ask(call))
+    }
+
+    /// Asks for the list of models, which costs nothing.
+    fn probe(&self) -> Option<BoxFuture<'_, Result<(), ProviderError>>> {
+        let version = HeaderMap::from_iter([(HeaderName::from_static(VERSION), DEFAULT_VERSION)]);
+        Some(Box::pin(self.upstream.probe(&self.models, version)))
     }
 }
 

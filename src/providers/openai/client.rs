@@ -28,6 +28,7 @@ pub struct OpenAi {
     chat: Url,
     responses: Url,
     embeddings: Url,
+    models: Url,
 }
 
 impl OpenAi {
@@ -45,6 +46,7 @@ impl OpenAi {
             chat: route(&base, "chat/completions"),
             responses: route(&base, "responses"),
             embeddings: route(&base, "embeddings"),
+            models: route(&base, "models"),
         })
     }
 
@@ -64,6 +66,11 @@ impl OpenAi {
 impl Provider for OpenAi {
     fn call<'a>(&'a self, call: ProviderCall<'a>) -> BoxFuture<'a, Result<ProviderReply, ProviderError>> {
         Box::pin(self.ask(call))
+    }
+
+    /// Asks for the list of models, which costs nothing.
+    fn probe(&self) -> Option<BoxFuture<'_, Result<(), ProviderError>>> {
+        Some(Box::pin(self.upstream.probe(&self.models, HeaderMap::new())))
     }
 }
 
