@@ -74,7 +74,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
     let mut events: Events = Box::pin(runtime.events().follow());
     let chat = runtime.chain("chat")?;
-    let actor = runtime.system().provider("alpha").ok_or("no alpha")?.actor();
+    let actor = runtime.system().provider("alpha").ok_or("no alpha")?.actor().clone();
 
     println!("root/providers/alpha crashes under load");
     let load = tokio::spawn(failures(chat.clone(), 200));

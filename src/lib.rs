@@ -80,7 +80,7 @@ pub use mainstay_actors::{
     provider::policy::ProviderPolicy,
 };
 pub use providers::openai::{completion, delta_of, text_of};
-pub use runtime::{Builder, Error, Runtime};
+pub use runtime::{Builder, Error, Reloaded, Runtime};
 
 /// The README's examples compile.
 #[cfg(doctest)]

@@ -1,12 +1,17 @@
-//! Builds the adapters, starts the tree, and stops both in order.
+//! Builds the adapters, starts the tree, changes both while they run, and stops them in order.
+//!
+//! [`difference`] tells what another configuration would change, and [`reload`] changes it.
 //!
 //! Nothing global is touched: no logger, no metrics recorder, no signal handler. Two runtimes live in one
 //! process without meeting.
 
+mod difference;
+mod reload;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -18,9 +23,11 @@ use mainstay_actors::{
     mode::ModeHandle,
     ports::{Clock, Provider, StateStore, StoreError},
     provider::policy::ProviderPolicy,
-    supervision::{BadSpec, ChildSpec, Children, RestartPolicy, Supervisor, tree::TreeSnapshot},
+    supervision::{AdminError, BadSpec, ChildSpec, Children, RestartPolicy, Supervisor, tree::TreeSnapshot},
     system::{Aim, ShutdownReport, StartError, Supervised, System, SystemBuilder},
 };
+
+pub use difference::{Changed, Reloaded};
 
 use crate::{
     config::{ChainConfig, Config, ConfigError, ProviderConfig, ProviderKind, TargetConfig},
@@ -29,6 +36,7 @@ use crate::{
         anthropic::Anthropic,
         bilingual::Bilingual,
         http_client,
+        in_process::InProcess,
         interpreter::Interpreter,
         openai::OpenAi,
         scripted::{Script, Scripted},
@@ -38,7 +46,8 @@ use crate::{
     watchdog::Watchdog,
 };
 
-/// Why a runtime did not start. Nothing of it runs any more.
+/// Why a runtime did not start, and nothing of it runs any more; or why it did not take another configuration,
+/// and goes on as before.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -54,6 +63,9 @@ pub enum Error {
     /// The machine has no thread left for the watchdog.
     #[error("the watchdog's thread did not start: {0}")]
     Watchdog(#[from] std::io::Error),
+    /// The providers' supervisor did not start what is new.
+    #[error("the change was not made: {0}")]
+    NotChanged(#[from] AdminError),
     /// A provider cannot be used as it is configured.
     #[error("provider `{name}`: {problem}")]
     Provider {
@@ -79,7 +91,12 @@ pub struct UnknownChain {
 /// Dropping it kills everything at once; [`Runtime::shutdown`] stops it in order.
 pub struct Runtime {
     tree: Supervised,
-    scripted: Vec<Scripted>,
+    /// What was started or reloaded last; of what a restart alone changes, what holds.
+    config: Config,
+    /// Providers and chains that were added in code.
+    by_host: Vec<String>,
+    own_chains: Vec<ChainConfig>,
+    scripted: Vec<Weak<Scripted>>,
     own: BTreeMap<String, Children>,
     _watchdog: Option<Watchdog>,
     /// Open as long as we run: no other process may use the data directory.
@@ -92,8 +109,8 @@ impl Runtime {
         Builder::default()
     }
 
-    /// The chain of that name, to call.
-    pub fn chain(&self, name: &str) -> Result<&Arc<Chain>, UnknownChain> {
+    /// The chain of that name, to call. A [`reload`](Self::reload) leaves it as it is.
+    pub fn chain(&self, name: &str) -> Result<Arc<Chain>, UnknownChain> {
         self.system().chain(name).ok_or_else(|| UnknownChain {
             asked: name.into(),
             known: self.system().chains().map(|chain| chain.name().clone()).collect(),
@@ -129,8 +146,8 @@ impl Runtime {
     /// has not ended within `deadline` is killed and stands in the report.
     pub async fn shutdown(self, deadline: Duration) -> ShutdownReport {
         let report = self.tree.shutdown(deadline).await;
-        for server in self.scripted {
-            server.stop().await;
+        for server in self.scripted.iter().filter_map(Weak::upgrade) {
+            server.close().await;
         }
         report
     }
@@ -280,24 +297,20 @@ impl Builder {
 
     async fn start_under(self, parent: Option<ractor::ActorCell>) -> Result<Runtime, Error> {
         let Self { config, providers, chains, clock, seed, watchdog, own, further } = self;
-        let by_host: Vec<_> = providers.iter().map(|(name, ..)| name.as_str()).collect();
-        config.check_targets(&by_host)?;
-        let (state, boot) = open_state(config.data_dir, clock.unix_time()).await?;
+        let names: Vec<_> = providers.iter().map(|(name, ..)| name.as_str()).collect();
+        config.check_targets(&names)?;
+        let by_host = names.into_iter().map(String::from).collect();
+        let (state, boot) = open_state(config.data_dir.clone(), clock.unix_time()).await?;
         let mut system = SystemBuilder::new(clock, seed.unwrap_or_else(|| fastrand::u64(..)), boot);
         if !config.egress.is_empty() {
-            system.egress(Arc::new(TcpReach::new(config.egress)));
+            system.egress(Arc::new(TcpReach::new(config.egress.clone())));
         }
         let scripted = add_configured(&mut system, &config.providers).await?;
         for (name, provider, policy) in providers {
             system.provider(&name, provider, policy)?;
         }
-        for ChainConfig { name, targets, policy } in config.chains.into_iter().chain(chains) {
-            let targets = targets.iter().map(|TargetConfig { provider, model, lane, .. }| Aim {
-                provider,
-                model,
-                lane: *lane,
-            });
-            system.chain(&name, targets, policy)?;
+        for chain in config.chains.iter().chain(&chains) {
+            system.chain(&chain.name, aims(chain), chain.policy)?;
         }
         let mut children = BTreeMap::new();
         let others = |system: &System| {
@@ -318,14 +331,23 @@ impl Builder {
             None => system.start(others).await?,
         };
         let watchdog = watchdog.map(|limit| Watchdog::start(limit, tree.system().commons())).transpose()?;
-        Ok(Runtime { tree, scripted, own: children, _watchdog: watchdog, _state: state })
+        let (own, own_chains) = (children, chains);
+        Ok(Runtime { tree, config, by_host, own_chains, scripted, own, _watchdog: watchdog, _state: state })
     }
+}
+
+fn aims(chain: &ChainConfig) -> impl Iterator<Item = Aim<'_>> {
+    chain.targets.iter().map(|TargetConfig { provider, model, lane, .. }| Aim {
+        provider,
+        model,
+        lane: *lane,
+    })
 }
 
 async fn add_configured(
     system: &mut SystemBuilder,
     providers: &[ProviderConfig],
-) -> Result<Vec<Scripted>, Error> {
+) -> Result<Vec<Weak<Scripted>>, Error> {
     let mut scripted = Vec::new();
     for provider in providers {
         let adapter = adapter(provider, &mut scripted).await?;
@@ -336,7 +358,7 @@ async fn add_configured(
 
 async fn adapter(
     provider: &ProviderConfig,
-    scripted: &mut Vec<Scripted>,
+    scripted: &mut Vec<Weak<Scripted>>,
 ) -> Result<Arc<dyn Provider>, Error> {
     let problem = |problem: String| Error::Provider { name: provider.name.clone(), problem };
     let bad = |bad: BadProvider| problem(bad.to_string());
@@ -355,9 +377,10 @@ async fn adapter(
             let script = Script { name, fail_first, of_every, ..Script::default() };
             let server = Scripted::start(([127, 0, 0, 1], 0).into(), script).await;
             let server = server.map_err(|error| problem(format!("its server did not start: {error}")))?;
-            let base_url = server.base_url();
-            scripted.push(server);
-            Arc::new(Bilingual::new(http, &base_url, None).map_err(bad)?)
+            let server = Arc::new(server);
+            scripted.push(Arc::downgrade(&server));
+            let client = Bilingual::new(http, &server.base_url(), None).map_err(bad)?;
+            Arc::new(InProcess::new(server, client))
         }
     })
 }

@@ -20,6 +20,8 @@ mod guides;
 mod pass_through;
 #[path = "system/process.rs"]
 mod process;
+#[path = "system/reload.rs"]
+mod reload;
 #[path = "system/streams.rs"]
 mod streams;
 #[path = "system/support.rs"]

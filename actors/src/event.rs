@@ -98,6 +98,16 @@ pub enum EventKind {
         /// Why.
         reason: Arc<str>,
     },
+    /// The configuration is another one.
+    ConfigApplied {
+        /// What changed, in one line.
+        summary: Arc<str>,
+    },
+    /// A new configuration was not taken; the one before still holds.
+    ConfigRejected {
+        /// All that is wrong with it, one problem a line.
+        reason: Arc<str>,
+    },
     /// The system's mode changed.
     ModeChanged {
         /// The mode before.
@@ -135,6 +145,10 @@ impl fmt::Display for EventKind {
             Self::ModeChanged { from, to, reasons, .. } => {
                 write!(f, "mode {from} -> {to}")?;
                 reasons.iter().try_for_each(|reason| write!(f, "; {reason}"))
+            }
+            Self::ConfigApplied { summary } => write!(f, "configuration applied: {summary}"),
+            Self::ConfigRejected { reason } => {
+                write!(f, "configuration rejected, the one before still holds: {reason}")
             }
             Self::Draining => f.write_str("draining"),
         }

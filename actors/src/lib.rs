@@ -18,7 +18,7 @@
 //! - [`provider`] protects one provider, [`chain`] leads one call through several, [`mode`] tells how the
 //!   system is.
 //! - [`retry`] tries the calls of any other service again, by strategies with names.
-//! - [`system`] puts a whole together; `testing` puts one on virtual time (feature `testing`).
+//! - [`system`] puts a whole together, [`change`] puts another in its place while it runs; `testing` puts one on virtual time (feature `testing`).
 //!
 //! Each room keeps its rules beside its actor: a rule is a plain struct with `now` and chance as arguments,
 //! tested without a runtime; the actor is what remains.
@@ -31,6 +31,7 @@
 pub mod backoff;
 pub mod call;
 pub mod chain;
+pub mod change;
 pub mod clock;
 pub mod commons;
 pub mod egress;

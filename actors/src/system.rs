@@ -10,11 +10,13 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use ractor::ActorCell;
 use tokio::sync::watch;
 
 use crate::{
     chain::{Chain, Lane, Target, policy::ChainPolicy},
+    change::Change,
     commons::Commons,
     egress::actor::EgressActor,
     event::{EventKind, EventLog},
@@ -27,7 +29,7 @@ use crate::{
     provider::{ProviderDesk, actor::ProviderActor, policy::ProviderPolicy},
     shell::Exit,
     supervision::{
-        BadSpec, ChildSpec, RestartPolicy, SlotState, Supervisor,
+        BadSpec, ChildSpec, Children, RestartPolicy, SlotState, Supervisor,
         life::{Ended, Running},
         tree::{Node, TreeSnapshot},
     },
@@ -83,25 +85,47 @@ pub enum StartError {
 /// A system that has not been started.
 pub struct SystemBuilder {
     commons: Commons,
-    providers: Vec<ChildSpec>,
-    desks: BTreeMap<Arc<str>, Arc<ProviderDesk>>,
-    chains: BTreeMap<Arc<str>, Arc<Chain>>,
+    pub(crate) providers: Vec<ChildSpec>,
+    /// Those that desks do not have yet.
+    pub(crate) adapters: BTreeMap<Arc<str>, Arc<dyn Provider>>,
+    pub(crate) directory: Directory,
     reach: Option<Arc<dyn Reach>>,
+}
+
+/// Whom one can ask, by name.
+#[derive(Default)]
+pub(crate) struct Directory {
+    pub(crate) desks: BTreeMap<Arc<str>, Arc<ProviderDesk>>,
+    pub(crate) chains: BTreeMap<Arc<str>, Arc<Chain>>,
+}
+
+impl Directory {
+    /// Only models that some chain asks for say something about their provider.
+    pub(crate) fn announce(&self) {
+        let targets: Vec<_> = self.chains.values().flat_map(|chain| chain.targets()).collect();
+        for circuit in self.desks.values().flat_map(|desk| desk.all_models()) {
+            circuit.ask_for(targets.iter().any(|target| target.passes(&circuit)));
+        }
+    }
 }
 
 impl SystemBuilder {
     /// An empty system. Every draw of chance follows from `seed`; `boot` tells this life of the process from
     /// the next.
     pub fn new(clock: Arc<dyn Clock>, seed: u64, boot: u64) -> Self {
-        let commons = Commons::new(clock, seed, boot);
-        let (providers, desks, chains, reach) = Default::default();
-        Self { commons, providers, desks, chains, reach }
+        Self::within(Commons::new(clock, seed, boot))
     }
 
     /// Looks at the network by `reach` before providers that are silent at once are blamed for it. Without it they
     /// are blamed.
     pub fn egress(&mut self, reach: Arc<dyn Reach>) {
         self.reach = Some(reach);
+    }
+
+    /// Within a system that runs already.
+    pub(crate) fn within(commons: Commons) -> Self {
+        let (providers, adapters, directory, reach) = Default::default();
+        Self { commons, providers, adapters, directory, reach }
     }
 
     /// Adds a provider.
@@ -111,16 +135,21 @@ impl SystemBuilder {
         provider: Arc<dyn Provider>,
         policy: ProviderPolicy,
     ) -> Result<(), StartError> {
+        self.check_provider(name, policy)?;
+        let (spec, desk) = ProviderActor::spec(name, provider, policy, &self.commons);
+        self.providers.push(spec);
+        self.directory.desks.insert(desk.name().clone(), desk);
+        Ok(())
+    }
+
+    pub(crate) fn check_provider(&self, name: &str, policy: ProviderPolicy) -> Result<(), StartError> {
         let bad = |problem| StartError::BadPolicy { place: format!("provider `{name}`"), problem };
         policy.check().map_err(bad)?;
         check_name("provider", name)?;
-        if self.desks.contains_key(name) {
-            return Err(StartError::Duplicate { what: "provider", name: name.into() });
+        match self.directory.desks.contains_key(name) {
+            true => Err(StartError::Duplicate { what: "provider", name: name.into() }),
+            false => Ok(()),
         }
-        let (spec, desk) = ProviderActor::spec(name, provider, policy, &self.commons);
-        self.providers.push(spec);
-        self.desks.insert(desk.name().clone(), desk);
-        Ok(())
     }
 
     /// Adds a chain over providers that are already there, each with the model to ask it for, and when.
@@ -139,7 +168,7 @@ impl SystemBuilder {
             return Err(StartError::EmptyChain(name.into()));
         }
         let chain = Arc::new(Chain::new(name, targets, policy, &self.commons));
-        match self.chains.insert(chain.name().clone(), chain) {
+        match self.directory.chains.insert(chain.name().clone(), chain) {
             None => Ok(()),
             Some(_) => Err(StartError::Duplicate { what: "chain", name: name.into() }),
         }
@@ -147,12 +176,13 @@ impl SystemBuilder {
 
     fn target(&self, chain: &str, aim: Aim<'_>) -> Result<Target, StartError> {
         let Aim { provider, model, lane } = aim;
-        let desk = self
-            .desks
-            .get(provider)
-            .cloned()
-            .ok_or_else(|| StartError::UnknownProvider { chain: chain.into(), provider: provider.into() })?;
-        Ok(Target::new(desk, model).lane(lane))
+        let unknown = || StartError::UnknownProvider { chain: chain.into(), provider: provider.into() };
+        let desk = self.directory.desks.get(provider).cloned().ok_or_else(unknown)?;
+        let target = Target::new(desk, model).lane(lane);
+        Ok(match self.adapters.get(provider) {
+            Some(adapter) => target.through(adapter.clone()),
+            None => target,
+        })
     }
 
     /// Starts the tree: the mode manager, the providers, then `others`, in this order. All of them are up
@@ -179,16 +209,18 @@ impl SystemBuilder {
         parent: Option<ActorCell>,
         others: impl FnOnce(&System) -> Result<Vec<ChildSpec>, BadSpec>,
     ) -> Result<Supervised, StartError> {
-        let Self { commons, providers, desks, chains, reach } = self;
+        let Self { commons, providers, directory, reach, .. } = self;
         let mode = ModeHandle::new(&commons);
         let (manager, looks) = ModeManager::spec(mode.clone());
         commons.health.tell_manager_at(looks);
         let policy = RestartPolicy::default();
-        let (providers, _) = Supervisor::spec("root/providers", policy, providers, &commons)?;
-        let all = desks.values().cloned().collect();
+        let (providers, actors) = Supervisor::spec("root/providers", policy, providers, &commons)?;
+        let all = directory.desks.values().cloned().collect();
         let egress = reach.map(|reach| EgressActor::spec(reach, all, &commons));
         let (ended, root) = (watch::channel(None).0, OnceLock::new());
-        let system = System(Arc::new(Inner { commons, mode, desks, chains, root, ended }));
+        directory.announce();
+        let directory = ArcSwap::from_pointee(directory);
+        let system = System(Arc::new(Inner { commons, mode, actors, directory, root, ended }));
         let mut children = vec![manager, providers];
         children.extend(egress);
         children.extend(others(&system)?);
@@ -231,31 +263,43 @@ pub struct System(Arc<Inner>);
 struct Inner {
     commons: Commons,
     mode: ModeHandle,
-    desks: BTreeMap<Arc<str>, Arc<ProviderDesk>>,
-    chains: BTreeMap<Arc<str>, Arc<Chain>>,
+    /// Of the providers.
+    actors: Children,
+    directory: ArcSwap<Directory>,
     root: OnceLock<Arc<Node>>,
     ended: watch::Sender<Option<Exit>>,
 }
 
 impl System {
-    /// The chain of that name.
-    pub fn chain(&self, name: &str) -> Option<&Arc<Chain>> {
-        self.0.chains.get(name)
+    /// The chain of that name. It stays as it is when the configuration changes: whoever keeps it asks for it
+    /// again from time to time.
+    pub fn chain(&self, name: &str) -> Option<Arc<Chain>> {
+        self.0.directory.load().chains.get(name).cloned()
     }
 
     /// All chains, by name.
-    pub fn chains(&self) -> impl Iterator<Item = &Arc<Chain>> {
-        self.0.chains.values()
+    pub fn chains(&self) -> impl Iterator<Item = Arc<Chain>> + use<> {
+        self.0.directory.load().chains.values().cloned().collect::<Vec<_>>().into_iter()
     }
 
     /// The provider of that name.
-    pub fn provider(&self, name: &str) -> Option<&Arc<ProviderDesk>> {
-        self.0.desks.get(name)
+    pub fn provider(&self, name: &str) -> Option<Arc<ProviderDesk>> {
+        self.0.directory.load().desks.get(name).cloned()
     }
 
     /// All providers, by name.
-    pub fn providers(&self) -> impl Iterator<Item = &Arc<ProviderDesk>> {
-        self.0.desks.values()
+    pub fn providers(&self) -> impl Iterator<Item = Arc<ProviderDesk>> + use<> {
+        self.0.directory.load().desks.values().cloned().collect::<Vec<_>>().into_iter()
+    }
+
+    /// The providers' actors.
+    pub(crate) fn actors(&self) -> &Children {
+        &self.0.actors
+    }
+
+    /// Whom one can ask, as one whole.
+    pub(crate) fn directory(&self) -> &ArcSwap<Directory> {
+        &self.0.directory
     }
 
     /// The mode.
@@ -328,6 +372,11 @@ impl Supervised {
     /// What callers see.
     pub fn system(&self) -> &System {
         &self.system
+    }
+
+    /// Begins a change of providers and chains; nothing of it happens before it is applied.
+    pub fn change(&self) -> Change {
+        Change::of(self.system.clone())
     }
 
     /// Stops every actor, leaf first and in reverse order; what has not ended within `deadline` is killed.

@@ -328,6 +328,7 @@ pub struct World {
     pub tree: Supervised,
     /// The providers, in the chain's order.
     pub fakes: Vec<Arc<FakeProvider>>,
+    chat: Arc<Chain>,
 }
 
 impl World {
@@ -382,7 +383,9 @@ impl World {
         }
         builder.chain("chat", names.iter().map(|name| (name.as_str(), "m")), chain)?;
         let tree = builder.start(others).await?;
-        Ok(Self { tree, fakes })
+        #[allow(clippy::expect_used)] // It was made above.
+        let chat = tree.system().chain("chat").expect("a chain named chat");
+        Ok(Self { tree, fakes, chat })
     }
 
     /// What callers see of it.
@@ -390,10 +393,9 @@ impl World {
         self.tree.system()
     }
 
-    /// The chain over all providers.
-    #[allow(clippy::expect_used)] // It is made at the start.
+    /// The chain over all providers, as it was at the start.
     pub fn chat(&self) -> &Arc<Chain> {
-        self.system().chain("chat").expect("a chain named chat")
+        &self.chat
     }
 
     /// One provider as callers know it, by its place in the chain.

@@ -4,6 +4,7 @@
 //! moment (an address or a data directory in use); 78 a wrong configuration (as in `sysexits.h`).
 
 pub mod mock_provider;
+mod reload;
 mod serve;
 
 use std::{
@@ -37,10 +38,10 @@ enum Command {
     MockProvider(mock_provider::MockProviderArgs),
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct ServeArgs {
     /// Configuration file; without one, two scripted providers are served, and OpenAI before them if
-    /// OPENAI_API_KEY is set.
+    /// OPENAI_API_KEY is set. SIGHUP reads it again.
     #[arg(long, env = "MAINSTAY_CONFIG", value_name = "PATH")]
     config: Option<PathBuf>,
     /// Address to listen on, in place of the configured one.

@@ -12,7 +12,10 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{ServeArgs, Stopped};
+use super::{
+    ServeArgs, Stopped,
+    reload::{self, Hangups},
+};
 use crate::{
     Config, Error, Runtime,
     config::ServerConfig,
@@ -25,7 +28,7 @@ const STANDSTILL: Duration = Duration::from_secs(5);
 const UPKEEP: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(args: ServeArgs) -> Result<(), Stopped> {
-    let config = configured(args).map_err(|error| Stopped::new(Stopped::CONFIG, error))?;
+    let config = configured(args.clone()).map_err(|error| Stopped::new(Stopped::CONFIG, error))?;
     let _logs = logs::init(&config.log).map_err(|error| Stopped::new(Stopped::CONFIG, error))?;
     let recorder = metrics::install().map_err(|error| Stopped::new(Stopped::FAILED, error))?;
     let server = config.server.clone();
@@ -40,14 +43,14 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Stopped> {
     let _upkeep = tokio::spawn(upkeep(recorder.clone()));
     let runtime = builder.start().await.map_err(|error| Stopped::new(exit_code(&error), error))?;
     // Caught before we say that we are there: whoever reads that may signal at once.
-    let asked = asked_to_stop();
+    let (asked, hangups) = (asked_to_stop(), Hangups::catch());
     // Whoever started us may have closed our output; that is no reason to stop.
     let _ = io::stdout().write_all(welcome(&runtime, at).as_bytes());
     let _ = io::stdout().flush();
-    until_stopped(runtime, limits, asked).await
+    until_stopped(runtime, limits, asked, (args, hangups)).await
 }
 
-fn configured(args: ServeArgs) -> Result<Config, crate::ConfigError> {
+pub(super) fn configured(args: ServeArgs) -> Result<Config, crate::ConfigError> {
     let mut config = match &args.config {
         Some(path) => Config::from_path(path)?,
         None => Config::demo(&|name| std::env::var(name).ok()),
@@ -89,7 +92,7 @@ fn welcome(runtime: &Runtime, at: std::net::SocketAddr) -> String {
         format!("  chain {}: {}\n", chain.name(), targets.collect::<Vec<_>>().join(" -> "))
     });
     let chains: String = chains.collect();
-    let model = runtime.system().chains().next().map_or("chat", |chain| chain.name());
+    let model = runtime.system().chains().next().map_or("chat".into(), |chain| chain.name().clone());
     let tree = runtime.tree().render();
     let flaky = match runtime.system().provider("flaky") {
         Some(_) => {
@@ -116,17 +119,19 @@ async fn upkeep(recorder: PrometheusHandle) {
     }
 }
 
-/// A first signal drains, a second one ends at once; a tree that gave up is stopped in order.
+/// SIGHUP reads the configuration again. A first signal to stop drains, a second one ends at once; a tree that gave up is stopped in order.
 async fn until_stopped(
-    runtime: Runtime,
+    mut runtime: Runtime,
     limits: GatewayLimits,
     asked: impl Future<Output = ()>,
+    (args, mut hangups): (ServeArgs, Hangups),
 ) -> Result<(), Stopped> {
     let system = runtime.system().clone();
     let gone = tokio::select! {
         biased;
         () = asked => None,
         exit = system.ended() => Some(exit),
+        never = reload::at_hangups(&mut runtime, &args, &mut hangups) => match never {},
     };
     let report = tokio::select! {
         biased;

@@ -268,7 +268,7 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 impl ConfigError {
-    fn one(message: String) -> Self {
+    pub(crate) fn one(message: String) -> Self {
         Self { problems: vec![Problem { place: None, message }] }
     }
 }

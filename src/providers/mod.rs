@@ -13,6 +13,7 @@ mod events;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub(crate) mod in_process;
 pub mod interpreter;
 pub mod openai;
 mod redact;

@@ -64,7 +64,7 @@ async fn understand(
         message: bad.message,
         param: bad.param,
     })?;
-    let chain = gateway.0.system.chain(&asked.model).cloned();
+    let chain = gateway.0.system.chain(&asked.model);
     let chain = chain.ok_or_else(|| unknown_model(gateway, &asked.model))?;
     Ok((chain, travelling(headers, waiting::within(headers, asked.request))))
 }

@@ -68,7 +68,7 @@ pub(super) fn whole_status(gateway: &Gateway) -> Value {
         "draining": gateway.0.draining.is_cancelled(),
         "mode": *system.mode().snapshot(),
         "providers": system.providers().map(|desk| desk.status(now)).collect::<Vec<_>>(),
-        "chains": system.chains().map(|chain| described(chain)).collect::<Vec<_>>(),
+        "chains": system.chains().map(|chain| described(&chain)).collect::<Vec<_>>(),
         "tree": system.tree(),
     })
 }

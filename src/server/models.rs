@@ -21,7 +21,7 @@ use super::{
 /// All of them, on one page.
 pub(super) async fn all(State(gateway): State<Gateway>, caller: Extension<Caller>) -> Response {
     let chains = gateway.0.system.chains();
-    let data: Vec<_> = chains.map(|chain| described(&gateway, chain, caller.dialect)).collect();
+    let data: Vec<_> = chains.map(|chain| described(&gateway, &chain, caller.dialect)).collect();
     let list = match caller.dialect {
         Dialect::OpenAi => json!({ "object": "list", "data": data }),
         Dialect::Anthropic => {
@@ -41,7 +41,7 @@ pub(super) async fn one(
     // What is not even text is no chain's name either.
     let id = id.map_or_else(|_| "?".into(), |Path(id)| id);
     match gateway.0.system.chain(&id) {
-        Some(chain) => answer::json_response(StatusCode::OK, &described(&gateway, chain, caller.dialect)),
+        Some(chain) => answer::json_response(StatusCode::OK, &described(&gateway, &chain, caller.dialect)),
         None => unknown_model(&gateway, &id).to(&caller),
     }
 }

@@ -52,7 +52,7 @@ async fn two(a: &Buggy) -> Runtime {
 }
 
 /// Eight callers that call until told to stop; how many of their calls failed, and were made.
-fn load(chat: &Arc<Chain>) -> impl Future<Output = (usize, usize)> {
+fn load(chat: Arc<Chain>) -> impl Future<Output = (usize, usize)> {
     let (stop, failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let callers = (0..8).map(|_| {
         let (chat, stop, failed) = (chat.clone(), stop.clone(), failed.clone());

@@ -13,18 +13,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::support::{answered, http, scripted, until};
 
 /// A folder of its own, gone with the test.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("mainstay-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
         fs::write(&path, text).unwrap();
         path
     }
@@ -36,9 +40,10 @@ impl Drop for Folder {
     }
 }
 
-struct Process {
+/// The binary. Its log is the file `log` in its folder.
+pub(crate) struct Process {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     welcome: String,
     _folder: Folder,
 }
@@ -54,14 +59,15 @@ impl Process {
         Self::start_with(Folder::new(name), args, &[])
     }
 
-    fn start_with(folder: Folder, args: &[&str], env: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_with(folder: Folder, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut command = command(&folder);
         command.args(args).envs(env.iter().copied());
         Self::spawned(command, folder)
     }
 
     fn spawned(mut command: Command, folder: Folder) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(fs::File::create(folder.path("log")).unwrap());
         let mut child = command.spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut welcome = String::new();
@@ -73,12 +79,12 @@ impl Process {
         Self { child, url, welcome, _folder: folder }
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let kill = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
         assert!(kill.unwrap().success());
     }
 
-    async fn ended(&mut self) -> ExitStatus {
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -89,7 +95,7 @@ impl Process {
         }
     }
 
-    async fn ask(&self) -> crate::support::Answer {
+    pub(crate) async fn ask(&self) -> crate::support::Answer {
         let body = r#"{"model":"chat","messages":[{"role":"user","content":"hello"}]}"#;
         answered(http().post(format!("{}/v1/chat/completions", self.url)).body(body)).await
     }

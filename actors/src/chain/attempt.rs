@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::FutureExt;
 
-use super::stream::AnswerStream;
+use super::{Target, stream::AnswerStream};
 use crate::{
     call::{FullReply, ProviderReply, Request},
     commons::Commons,
@@ -77,16 +77,16 @@ impl Deadlines {
 
 /// Asks, and waits for a whole answer or for the first content of a stream.
 pub(super) async fn run(
-    permit: Permit,
+    mut permit: Permit,
+    target: &Target,
     request: &Request,
-    model: &str,
     id: &str,
     limits: Limits,
     commons: &Commons,
 ) -> Result<Answer, ProviderError> {
-    let (desk, mut permit) = (permit.desk().clone(), permit);
+    let Target { adapter, model, .. } = target;
     let call = ProviderCall { request, model, id, deadline: limits.end.0 };
-    let asked = AssertUnwindSafe(async { desk.provider.call(call).await }).catch_unwind();
+    let asked = AssertUnwindSafe(async { adapter.call(call).await }).catch_unwind();
     let (until, too_late) = if request.stream { limits.first() } else { limits.end };
     let reply = match in_time(asked, &mut permit, request.stream, until).await {
         Some(Ok(reply)) => reply,

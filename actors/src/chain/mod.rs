@@ -17,6 +17,7 @@ use crate::{
     call::{FullReply, Reply, Request, Story},
     commons::Commons,
     error::{AttemptReport, CallError, ErrorKind, FallOver, ProviderError},
+    ports::Provider,
     provider::{
         Circuit, ProviderDesk,
         desk::{Ask, Refusal},
@@ -40,13 +41,14 @@ pub struct Target {
     /// When it is asked.
     pub lane: Lane,
     circuit: Arc<Circuit>,
+    adapter: Arc<dyn Provider>,
 }
 
 impl Target {
     /// A target that is asked whenever those before it failed.
     pub fn new(desk: Arc<ProviderDesk>, model: &str) -> Self {
-        let circuit = desk.model(model);
-        Self { desk, model: model.into(), lane: Lane::Usual, circuit }
+        let (circuit, adapter) = (desk.model(model), desk.adapter());
+        Self { desk, model: model.into(), lane: Lane::Usual, circuit, adapter }
     }
 
     /// Asks it at another occasion.
@@ -54,6 +56,18 @@ impl Target {
     pub fn lane(mut self, lane: Lane) -> Self {
         self.lane = lane;
         self
+    }
+
+    /// Asks it through this adapter, which its desk may not have yet.
+    #[must_use]
+    pub(crate) fn through(mut self, adapter: Arc<dyn Provider>) -> Self {
+        self.adapter = adapter;
+        self
+    }
+
+    /// Is this the circuit that it goes through?
+    pub(crate) fn passes(&self, circuit: &Arc<Circuit>) -> bool {
+        Arc::ptr_eq(&self.circuit, circuit)
     }
 
     /// Asks for the right to make one attempt, or learns why not.
@@ -138,7 +152,8 @@ impl Chain {
         request: &Request,
         journey: &Journey<'_>,
     ) -> Result<Answer, Miss> {
-        let Target { desk, model, circuit, .. } = &self.targets[target];
+        let asked = &self.targets[target];
+        let Target { desk, circuit, .. } = asked;
         if journey.deadlines.first.is_some_and(|deadline| deadline <= self.commons.now()) {
             return Err(Miss::before(ErrorKind::DeadlineExceeded));
         }
@@ -151,7 +166,7 @@ impl Chain {
         }
         let admitted = match insist {
             true => desk.admit_insisting(circuit, ask).await,
-            false => self.targets[target].admit(ask),
+            false => asked.admit(ask),
         };
         let permit = admitted.map_err(Miss::Refused)?;
         if !again {
@@ -159,7 +174,7 @@ impl Chain {
         }
         let started = permit.started();
         let limits = Limits::new(desk.policy().timeouts, started, journey.deadlines);
-        let answer = attempt::run(permit, request, model, &journey.id, limits, &self.commons).await;
+        let answer = attempt::run(permit, asked, request, &journey.id, limits, &self.commons).await;
         answer.map_err(|error| Miss::Failed(error, self.commons.now().saturating_duration_since(started)))
     }
 

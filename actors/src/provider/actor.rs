@@ -80,7 +80,7 @@ pub enum Order {
     Close,
     /// Take back what was held against it since then.
     Pardon(Instant),
-    /// The policy is another one now.
+    /// Look at your desk: something is another one there.
     Adapt,
 }
 
@@ -103,6 +103,7 @@ type Name = Option<Arc<str>>;
 /// What one life leaves to the next.
 struct Memory {
     policy: ProviderPolicy,
+    account_number: u64,
     circuits: BTreeMap<Name, Known>,
     adaptive: Option<AdaptiveLimit>,
     idle: Idle,
@@ -112,11 +113,20 @@ struct Memory {
 struct Known {
     breaker: Breaker,
     story: Story,
+    /// What was admitted before this generation asked another account.
+    account_since: u64,
 }
 
 impl Known {
     fn new(policy: ProviderPolicy) -> Self {
-        Self { breaker: Breaker::new(policy.breaker.unwrap_or_default()), story: Story::default() }
+        let breaker = Breaker::new(policy.breaker.unwrap_or_default());
+        Self { breaker, story: Story::default(), account_since: 0 }
+    }
+
+    fn renew(&mut self) -> bool {
+        self.breaker = self.breaker.renewed();
+        self.account_since = self.breaker.generation();
+        true
     }
 }
 
@@ -124,7 +134,7 @@ impl Memory {
     fn new(policy: ProviderPolicy, now: Instant) -> Self {
         let circuits = BTreeMap::from([(None, Known::new(policy))]);
         let adaptive = policy.adaptive.map(|bounds| AdaptiveLimit::new(bounds, now));
-        Self { policy, circuits, adaptive, idle: Idle::new(now) }
+        Self { policy, account_number: 0, circuits, adaptive, idle: Idle::new(now) }
     }
 
     /// How many attempts may run at once.
@@ -155,10 +165,20 @@ impl Memory {
 impl Legacy for Memory {
     /// Closed circuits; permits that are out belong to an earlier generation.
     fn afresh(&self) -> Self {
-        let afresh = |known: &Known| Known { breaker: known.breaker.afresh(), story: known.story.clone() };
+        let afresh = |known: &Known| Known {
+            breaker: known.breaker.afresh(),
+            story: known.story.clone(),
+            account_since: known.account_since,
+        };
         let circuits = self.circuits.iter().map(|(name, known)| (name.clone(), afresh(known)));
-        let (policy, circuits, adaptive) = (self.policy, circuits.collect(), self.adaptive.clone());
-        Self { policy, circuits, adaptive, idle: self.idle }
+        let (circuits, adaptive) = (circuits.collect(), self.adaptive.clone());
+        Self {
+            policy: self.policy,
+            account_number: self.account_number,
+            circuits,
+            adaptive,
+            idle: self.idle,
+        }
     }
 }
 
@@ -234,7 +254,7 @@ impl ProviderActor {
             });
         }
         if let Some(kind) = failure {
-            self.take_out(kind, hint, &model, cx);
+            self.take_out(kind, hint, (&model, passes), cx);
         }
     }
 
@@ -246,7 +266,13 @@ impl ProviderActor {
     }
 
     /// Some failures are enough to leave a provider alone, whatever was counted (PC12).
-    fn take_out(&mut self, kind: ErrorKind, hint: Option<Duration>, model: &Circuit, cx: &Cx<ProviderNews>) {
+    fn take_out(
+        &mut self,
+        kind: ErrorKind,
+        hint: Option<Duration>,
+        (model, passes): (&Circuit, Passes),
+        cx: &Cx<ProviderNews>,
+    ) {
         let isolate = kind.class().isolate;
         // The rate limits see to pauses.
         let Some((scope, time)) = isolate.take_out(hint).filter(|_| !matches!(isolate, Isolate::Pause(..)))
@@ -254,11 +280,16 @@ impl ProviderActor {
             return;
         };
         let desk = self.desk.clone();
-        let circuit = if scope == Scope::Account { desk.account() } else { model };
+        let (circuit, pass) = match scope {
+            Scope::Account => (&**desk.account(), passes.account),
+            _ => (model, passes.model),
+        };
         let now = cx.commons().now();
         let until = now + time;
         self.change(circuit, cx, |known| {
-            known.breaker.isolate(Some(until), now) && known.story.taken_out(kind)
+            pass.generation >= known.account_since
+                && known.breaker.isolate(Some(until), now)
+                && known.story.taken_out(kind)
         });
     }
 
@@ -290,8 +321,8 @@ impl ProviderActor {
                 known.breaker.isolate(until, now) && known.story.ordered(reason)
             }),
             Order::Close => {
-                for circuit in desk.models().iter().chain([desk.account()]) {
-                    self.change(circuit, cx, |known| known.breaker.close(now));
+                for circuit in self.circuits() {
+                    self.change(&circuit, cx, |known| known.breaker.close(now));
                 }
             }
             Order::Pardon(since) => {
@@ -299,13 +330,27 @@ impl ProviderActor {
                     self.change(&circuit, cx, |known| known.breaker.pardon(since, now));
                 }
             }
-            Order::Adapt => {
-                let places = self.vault.with(|memory| {
-                    memory.adapt(**desk.policy(), now);
-                    memory.places()
-                });
-                desk.resize(places);
-                self.arm(cx);
+            Order::Adapt => self.tell_health(cx),
+        }
+    }
+
+    /// Adapts to what is another one at the desk, before anything else is done: being told so may get lost.
+    fn catch_up(&mut self, cx: &Cx<ProviderNews>) {
+        let (policy, account) = (**self.desk.policy(), self.desk.account_number());
+        let (adapts, renews) =
+            self.vault.with(|memory| (memory.policy != policy, memory.account_number != account));
+        if adapts {
+            let places = self.vault.with(|memory| {
+                memory.adapt(policy, cx.commons().now());
+                memory.places()
+            });
+            self.desk.resize(places);
+            self.arm(cx);
+        }
+        if renews {
+            self.vault.with(|memory| memory.account_number = account);
+            for circuit in self.circuits() {
+                self.change(&circuit, cx, Known::renew);
             }
         }
     }
@@ -343,7 +388,7 @@ impl ProviderActor {
     }
 
     fn circuits(&self) -> Vec<Arc<Circuit>> {
-        let mut circuits = self.desk.models();
+        let mut circuits = self.desk.all_models();
         circuits.push(self.desk.account().clone());
         circuits
     }
@@ -365,7 +410,7 @@ impl ProviderActor {
     fn publish(&self, circuit: &Circuit, cx: &Cx<ProviderNews>) {
         let commons = cx.commons();
         let view = self.vault.with(|memory| {
-            let Known { breaker, story } = memory.known(&circuit.model().cloned());
+            let Known { breaker, story, .. } = memory.known(&circuit.model().cloned());
             let since = breaker.since().filter(|_| breaker.state() != State::Closed);
             let ago = since.map(|since| commons.now().saturating_duration_since(since));
             let since = ago.map(|ago| commons.clock.unix_time().saturating_sub(ago).as_millis() as u64);
@@ -462,12 +507,14 @@ impl Behavior for ProviderActor {
             self.show(&circuit);
         }
         self.desk.resize(self.vault.with(|memory| memory.places()));
+        self.catch_up(cx);
         self.tell_health(cx);
         self.arm(cx);
         Ok(Start::Ready)
     }
 
     async fn handle(&mut self, news: ProviderNews, cx: &Cx<ProviderNews>) -> Result<(), Failure> {
+        self.catch_up(cx);
         match news {
             ProviderNews::Outcome(outcome) => self.heard(outcome, cx),
             ProviderNews::Slow(slow) => self.slow(&slow, cx),

@@ -139,6 +139,16 @@ impl Breaker {
         Self { state, since: self.since, generation: self.generation + 1, ..Self::new(self.policy) }
     }
 
+    /// A closed circuit in place of this one, which knew another account. Only what was taken out without an end
+    /// stays out: somebody wants it so.
+    #[must_use]
+    pub fn renewed(&self) -> Self {
+        match self.state {
+            State::Isolated { until: None } => self.afresh(),
+            _ => Self { generation: self.generation + 1, ..Self::new(self.policy) },
+        }
+    }
+
     /// Goes on under another policy. What was counted under the old window is forgotten with it.
     pub fn adapt(&mut self, policy: BreakerPolicy) {
         if policy.window != self.policy.window {

@@ -67,6 +67,8 @@ pub struct Circuit {
     pub(crate) answered: AtomicU64,
     pub(crate) failed: AtomicU64,
     pub(crate) pace: Pace,
+    /// Does a chain ask for it? If not, how it stands says nothing about the provider.
+    asked_for: AtomicBool,
     /// How fast it may be asked: the account's as the operator says, a model's as its provider says.
     limiter: Mutex<Limiter>,
 }
@@ -81,12 +83,21 @@ impl Circuit {
     pub(crate) fn new(model: Option<Arc<str>>, breaker: &Breaker, limiter: Limiter) -> Self {
         let view = ArcSwap::from_pointee(View::of(breaker, None, "".into()));
         let (answered, failed, pace) = Default::default();
-        Self { model, view, answered, failed, pace, limiter: Mutex::new(limiter) }
+        let (asked_for, limiter) = (AtomicBool::new(false), Mutex::new(limiter));
+        Self { model, view, answered, failed, pace, asked_for, limiter }
     }
 
     /// The model it is for; nothing for the one of the whole account.
     pub fn model(&self) -> Option<&Arc<str>> {
         self.model.as_ref()
+    }
+
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.asked_for.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn ask_for(&self, asked_for: bool) {
+        self.asked_for.store(asked_for, Ordering::Relaxed);
     }
 
     /// Where it stands.

@@ -5,7 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -32,7 +35,9 @@ use crate::{
 /// One provider as callers know it. It outlives every life of the actor behind it.
 pub struct ProviderDesk {
     pub(crate) name: Arc<str>,
-    pub(crate) provider: Arc<dyn Provider>,
+    adapter: ArcSwap<Arc<dyn Provider>>,
+    /// Rises when it becomes another account.
+    account_number: AtomicU64,
     policy: ArcSwap<ProviderPolicy>,
     account: Arc<Circuit>,
     models: Mutex<BTreeMap<Arc<str>, Arc<Circuit>>>,
@@ -78,7 +83,8 @@ impl ProviderDesk {
             budget: Mutex::new(RetryBudget::new(policy.budget.unwrap_or_default(), now)),
             metrics: Metrics::new(&name),
             name,
-            provider,
+            adapter: ArcSwap::from_pointee(provider),
+            account_number: AtomicU64::new(0),
             account: Arc::new(account),
             models: Mutex::default(),
             actor,
@@ -96,6 +102,11 @@ impl ProviderDesk {
     /// Its actor, for supervision scenarios.
     pub fn actor(&self) -> &Handle<ProviderNews> {
         &self.actor
+    }
+
+    /// What speaks to it. Targets keep the one that they began with.
+    pub(crate) fn adapter(&self) -> Arc<dyn Provider> {
+        Arc::clone(&self.adapter.load())
     }
 
     /// How it is protected now.
@@ -123,8 +134,13 @@ impl ProviderDesk {
             .clone()
     }
 
-    /// The circuits of all models, in order of their names.
+    /// The circuits of the models that some chain asks for, in order of their names.
     pub fn models(&self) -> Vec<Arc<Circuit>> {
+        self.all_models().into_iter().filter(|circuit| circuit.is_asked_for()).collect()
+    }
+
+    /// The same with those that no chain asks for any more, or not yet.
+    pub(crate) fn all_models(&self) -> Vec<Arc<Circuit>> {
         self.models.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
@@ -132,11 +148,27 @@ impl ProviderDesk {
     /// under way end as they began.
     pub fn adapt(&self, policy: ProviderPolicy) -> Result<(), &'static str> {
         policy.check()?;
+        self.protect(policy);
+        Ok(())
+    }
+
+    /// The same with one that is checked.
+    pub(crate) fn protect(&self, policy: ProviderPolicy) {
         self.policy.store(Arc::new(policy));
         self.account.limiter().configure(policy.limits.unwrap_or_default());
         self.budget().configure(policy.budget.unwrap_or_default());
         self.tell(ProviderNews::Order(Order::Adapt));
-        Ok(())
+    }
+
+    /// Speaks to it through another adapter from now on. `moved`: it is another account, at another address or with
+    /// another key, so what its circuits knew of the last one no longer holds.
+    pub(crate) fn replace(&self, adapter: Arc<dyn Provider>, moved: bool) {
+        self.adapter.store(Arc::new(adapter));
+        self.account_number.fetch_add(u64::from(moved), Ordering::Relaxed);
+    }
+
+    pub(super) fn account_number(&self) -> u64 {
+        self.account_number.load(Ordering::Relaxed)
     }
 
     /// Takes it out, for so long or until [`close`](Self::close) is called: calls are refused as `isolated`.
@@ -341,7 +373,7 @@ impl ProviderDesk {
     /// Can it be asked, without any caller, whether it can be reached?
     pub(super) fn has_probe(&self) -> bool {
         let mut has = false;
-        contain_now(|| has = self.provider.probe().is_some()).is_ok() && has
+        contain_now(|| has = self.adapter().probe().is_some()).is_ok() && has
     }
 
     pub(super) fn now(&self) -> Instant {

@@ -72,6 +72,8 @@ pub(super) enum Order {
     Terminate(String),
     Restart(String),
     Delete(String),
+    Hire(String),
+    Dismiss(String),
 }
 
 impl Children {
@@ -79,9 +81,27 @@ impl Children {
         Self { supervisor, node }
     }
 
-    /// Adds a child after all others and starts it. If it fails to start, nothing of it stays.
+    /// Adds a child after all others and starts it, for the supervisor's present life. If it fails to start,
+    /// nothing of it stays.
     pub async fn start(&self, spec: ChildSpec) -> Result<(), AdminError> {
         self.ask(Order::Start(Box::new(spec))).await
+    }
+
+    /// The same, for further lives of the supervisor too.
+    pub async fn hire(&self, spec: ChildSpec) -> Result<(), AdminError> {
+        let name = spec.name().to_string();
+        self.start(spec).await?;
+        self.ask(Order::Hire(name)).await
+    }
+
+    /// Ends a child and forgets it; no further life of the supervisor has it again.
+    pub async fn dismiss(&self, name: &str) -> Result<(), AdminError> {
+        self.terminate(name).await?;
+        match self.ask(Order::Dismiss(name.into())).await {
+            // A temporary one is forgotten when it has ended.
+            Err(AdminError::NotFound(_)) => Ok(()),
+            dismissed => dismissed,
+        }
     }
 
     /// Ends a child, or its wait for a next life; it stays down until it is restarted. A temporary one is

@@ -51,7 +51,6 @@ pub(super) type Answer = Reply<Result<(), AdminError>>;
 pub struct Supervisor {
     path: Arc<str>,
     policy: RestartPolicy,
-    fixed: Arc<Vec<Arc<ChildSpec>>>,
     below: Arc<Below>,
     chance: fastrand::Rng,
     decision: Decision,
@@ -67,7 +66,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// The spec of a supervisor at `path` over `children`, in start order; more can be added through
-    /// [`Children`] while it runs, and last as long as its present life.
+    /// [`Children`] while it runs, for its present life or for further ones too.
     pub fn spec(
         path: &str,
         policy: RestartPolicy,
@@ -76,16 +75,14 @@ impl Supervisor {
     ) -> Result<(ChildSpec, Children), BadSpec> {
         BadSpec::check_all(path, &policy, &children)?;
         children.iter().for_each(|child| child.enlist(commons));
-        let fixed = Arc::new(children.into_iter().map(Arc::new).collect::<Vec<_>>());
         let node = Node::supervisor(path.into());
-        let below = Arc::new(Below::new(node.clone()));
-        below.begin(&fixed);
+        let below = Arc::new(Below::new(node.clone(), children));
+        below.begin();
         let (commons, (slot, handle)) = (commons.clone(), slot());
         let (place, seat) = (node.path.clone(), below.clone());
         let spec = ChildSpec::at(slot, node.clone(), Some(below), move |_| Self {
             path: place.clone(),
             policy,
-            fixed: fixed.clone(),
             below: seat.clone(),
             chance: commons.chance(&place),
             decision: Decision::new(policy),

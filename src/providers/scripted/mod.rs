@@ -116,6 +116,11 @@ impl Scripted {
 
     /// Ends all connections and frees the port.
     pub async fn stop(self) {
+        self.close().await;
+    }
+
+    /// The same for one that is shared.
+    pub(crate) async fn close(&self) {
         self.tasks.close().await;
     }
 }

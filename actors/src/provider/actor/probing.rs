@@ -73,7 +73,7 @@ impl ProviderActor {
         let asked = self.askers(policy, cx.commons().now());
         if self.probe.is_none() && !asked.is_empty() {
             self.vault.with(|memory| memory.idle.since = cx.commons().now());
-            let provider = self.desk.provider.clone();
+            let provider = self.desk.adapter();
             self.probe = Some(cx.hold(async move {
                 let failure = failure_of(provider, policy.timeout).await;
                 ProviderNews::Probed(Probed { asked, failure })

@@ -18,8 +18,7 @@ use crate::{
 
 impl Supervisor {
     pub(super) async fn start_all(&mut self, cx: &Cx<ChildNews>) -> Result<(), Failure> {
-        self.below.begin(&self.fixed);
-        for spec in self.fixed.clone().iter() {
+        for spec in &self.below.begin() {
             let incarnation = spec.next_incarnation();
             let launched = spec.launch(Some(cx.cell()), cx.commons(), incarnation).await;
             let up = launched.is_ok().then(|| cx.commons().now());

@@ -24,6 +24,18 @@ impl Supervisor {
                 answer.send(self.delete(&name));
                 Ok(())
             }
+            Order::Hire(name) => {
+                answer.send(self.hire(&name));
+                Ok(())
+            }
+            Order::Dismiss(name) => {
+                let deleted = self.delete(&name);
+                if deleted.is_ok() {
+                    self.below.dismiss(&format!("{}/{name}", self.path));
+                }
+                answer.send(deleted);
+                Ok(())
+            }
         }
     }
 
@@ -78,6 +90,12 @@ impl Supervisor {
             Ok((_, Standing::Restarting)) => answer.send(Err(AdminError::Restarting(name.into()))),
             Err(unknown) => answer.send(Err(unknown)),
         }
+        Ok(())
+    }
+
+    fn hire(&self, name: &str) -> Result<(), AdminError> {
+        let (child, _) = self.find(name)?;
+        self.kids.get(&child).into_iter().for_each(|kid| self.below.hire(&kid.spec));
         Ok(())
     }
 
