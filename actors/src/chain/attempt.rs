@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 
 use super::{Target, stream::AnswerStream};
 use crate::{
-    call::{FullReply, ProviderReply, Request},
+    call::{Api, FullReply, ProviderReply, Request},
     commons::Commons,
     error::{ErrorKind, ProviderError},
     ports::ProviderCall,
@@ -107,7 +107,17 @@ pub(super) async fn run(
         Ok(_) => {
             Err(end(permit, ProviderError::new(ErrorKind::Malformed, "a stream was mistaken for an answer")))
         }
-        Err(error) => Err(end(permit, error)),
+        Err(error) => Err(end(permit, unless_api_is_missing(request.api, error))),
+    }
+}
+
+/// A server without these routes may well have the model: nobody who chats with it should miss it for that.
+fn unless_api_is_missing(api: Api, error: ProviderError) -> ProviderError {
+    match (api, error.kind) {
+        (Api::Responses | Api::Embeddings, ErrorKind::NotFound) => {
+            ProviderError { kind: ErrorKind::Unsupported, ..error }
+        }
+        _ => error,
     }
 }
 

@@ -172,13 +172,7 @@ impl Legacy for Memory {
         };
         let circuits = self.circuits.iter().map(|(name, known)| (name.clone(), afresh(known)));
         let (circuits, adaptive) = (circuits.collect(), self.adaptive.clone());
-        Self {
-            policy: self.policy,
-            account_number: self.account_number,
-            circuits,
-            adaptive,
-            idle: self.idle,
-        }
+        Self { policy: self.policy, account_number: self.account_number, circuits, adaptive, idle: self.idle }
     }
 }
 
@@ -330,7 +324,11 @@ impl ProviderActor {
                     self.change(&circuit, cx, |known| known.breaker.pardon(since, now));
                 }
             }
-            Order::Adapt => self.tell_health(cx),
+            Order::Adapt => {
+                self.tell_health(cx);
+                // The adapter may be another one, which can be probed, or not.
+                self.arm(cx);
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     backoff::{Backoff, Jitter},
+    call::Api,
     chain::policy::ChainPolicy,
     error::ErrorKind,
     mode::Mode,
@@ -115,6 +116,21 @@ async fn an_empty_account_or_a_wrong_key_is_left_alone_for_long_and_closed_by_ha
         settle().await;
         assert_eq!((circuit(&world), answered(&world, 1).await), ("closed", 1));
         assert_eq!(world.system().mode().now(), Mode::Normal);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_route_is_no_missing_model() {
+    let world = world(ProviderPolicy::default(), ONCE).await;
+    for (api, kind, after) in [
+        (Api::Responses, ErrorKind::Unsupported, "closed"),
+        (Api::Embeddings, ErrorKind::Unsupported, "closed"),
+        (Api::Chat, ErrorKind::NotFound, "isolated"),
+    ] {
+        world.fakes[0].set(Act::Fail(ErrorKind::NotFound));
+        assert_eq!(world.chat().call(request().api(api)).await.unwrap_err().kind, kind); // PC12
+        settle().await;
+        assert_eq!(circuit(&world), after, "{api:?}");
     }
 }
 
