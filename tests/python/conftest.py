@@ -79,10 +79,10 @@ def upstream_counts(upstream):
 def gateway(tmp_path_factory, upstream):
     folder = tmp_path_factory.mktemp("mainstay")
     config = ""
-    # A provider each: one that refuses its key is left alone for all models.
+    # A provider each, and nobody is left alone for what an earlier test did to it.
     for kind, models in {"openai": OPENAI, "anthropic": ANTHROPIC}.items():
         for name, model in models.items():
-            config += f'[provider.{name}]\nkind = "{kind}"\nbase_url = "{upstream}/v1"\nbreaker = false\n'
+            config += f'[provider.{name}]\nkind = "{kind}"\nbase_url = "{upstream}/v1"\nbreaker = false\nlimits = false\n'
             config += f'[chain.{name}]\ntargets = ["{name}/{model}"]\nretries = 0\n'
     (folder / "mainstay.toml").write_text(config)
     process, address = start("--listen", "127.0.0.1:0", "--config", "mainstay.toml", cwd=folder)
