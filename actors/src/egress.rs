@@ -2,8 +2,8 @@
 //!
 //! When several providers fall silent at once and none has answered since, an independent target is tried before
 //! they are blamed. While that one is silent too, nobody's circuit opens, and one reason tells why. [`rule`] decides
-//! when to try; the [`actor`] tries and tells; how a target is reached comes in as a [`Reach`]. Without one there is
-//! no doubt, and providers are blamed as ever.
+//! when to try; the [`actor`] tries and tells; how a target is reached comes in as a
+//! [`Reach`](crate::ports::Reach). Without one there is no doubt, and providers are blamed as ever.
 
 pub mod actor;
 pub mod rule;
