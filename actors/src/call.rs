@@ -9,7 +9,10 @@ use bytes::Bytes;
 use futures_util::Stream;
 use serde::Serialize;
 
-use crate::error::{AttemptReport, ProviderError};
+use crate::{
+    cache::control::CacheControl,
+    error::{AttemptReport, ProviderError},
+};
 
 /// What is asked for, and in whose words. A provider forwards what it speaks itself, translates what it can, and
 /// answers always in the words it was asked in.
@@ -50,6 +53,8 @@ pub struct Request {
     pub timeout: Option<Duration>,
     /// How long it waits for an answer to begin: for a stream's first content, or for a whole answer.
     pub patience: Option<Duration>,
+    /// What it asks of the cache.
+    pub cache: CacheControl,
 }
 
 impl Request {
@@ -66,6 +71,7 @@ impl Request {
             id: None,
             timeout: None,
             patience: None,
+            cache: CacheControl::default(),
         }
     }
 

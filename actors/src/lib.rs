@@ -3,6 +3,7 @@
 //! ```text
 //! root                      one for one; gives up -> EMERGENCY, then an orderly stop
 //! ├── mode                  first up, last down
+//! ├── cache                 one for one: memory, and what the host adds
 //! ├── providers             one for one
 //! │     └── NAME            a provider with its circuit and its probe
 //! ├── egress                if the host knows how to check it: is it the network, and no provider?
@@ -29,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backoff;
+pub mod cache;
 pub mod call;
 pub mod chain;
 pub mod change;

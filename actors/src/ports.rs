@@ -6,12 +6,18 @@
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures_util::future::BoxFuture;
 
 use crate::{
+    cache::{
+        entry::{Entry, UnixMs},
+        key::{Key, Scope},
+        marks::{Mark, Marks},
+    },
     call::{ProviderReply, Request},
     error::ProviderError,
 };
@@ -82,6 +88,91 @@ pub trait StateStore: Send + Sync + 'static {
 
     /// Saves `value`; it is durable when this returns.
     fn save(&self, key: &str, value: &[u8]) -> Result<(), StoreError>;
+}
+
+/// What a store found under a key.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// This.
+    Entry(Arc<Entry>),
+    /// Nothing.
+    Nothing,
+    /// Something that is not what was put there. The store has taken it out, or will.
+    Corrupt,
+}
+
+/// How full a store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fill {
+    /// Entries in it, also those whose time is over.
+    pub entries: u64,
+    /// Bytes that they take there.
+    pub bytes: u64,
+    /// Bytes that it may take; nothing, where somebody else sees to that.
+    pub capacity: Option<u64>,
+}
+
+/// What was taken out of a store to make room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tidied {
+    /// Those whose time was over, or which had been purged.
+    pub expired: u64,
+    /// Those which had to go before.
+    pub evicted: u64,
+}
+
+/// Where a tier below the memory keeps its entries.
+///
+/// Each call has a deadline, after which its future is dropped: a write may have been made nevertheless. Nothing is
+/// tried twice in here. A store need not know what is purged, but for keeping the marks and making room.
+pub trait CacheStore: Send + Sync + 'static {
+    /// Looks a key up.
+    fn get(&self, key: Key) -> BoxFuture<'_, Result<Found, StoreError>>;
+
+    /// Keeps entries; an older one under the same key goes.
+    fn put(&self, entries: Vec<(Key, Arc<Entry>)>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Takes entries out.
+    fn remove(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Keeps these marks with those that it has, the later of two, durably; gives all that it has then.
+    fn exchange(&self, marks: Vec<Mark>) -> BoxFuture<'_, Result<Vec<Mark>, StoreError>>;
+
+    /// Makes room: takes out what nobody can see any more, and of the rest what was used least recently, until it
+    /// keeps to its capacity. It does a bounded piece of that work at a time.
+    fn tidy(&self, now: UnixMs, marks: &Marks) -> BoxFuture<'_, Result<Tidied, StoreError>>;
+
+    /// How full it is. It must be quick to find out.
+    fn fill(&self) -> BoxFuture<'_, Result<Fill, StoreError>>;
+}
+
+/// Why an answer is not kept, and none that is kept is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotKept {
+    /// Chance has a part in it, and neither the policy nor the caller says that it may be kept.
+    Sampled,
+    /// The provider does something, or keeps something itself, when it is asked.
+    SideEffects,
+    /// The request cannot be read.
+    Unreadable,
+}
+
+impl NotKept {
+    /// A word for headers and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Sampled => "sampled",
+            Self::SideEffects => "side-effects",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// What determines an answer, as far as the dialects know.
+pub trait CacheRules: Send + Sync + 'static {
+    /// The key of this request within `scope`, asked of a chain whose targets are `targets`. `sampled` says whether
+    /// answers that chance had a part in may be kept.
+    fn key(&self, request: &Request, scope: &Scope, targets: &str, sampled: bool) -> Result<Key, NotKept>;
 }
 
 impl fmt::Debug for ProviderCall<'_> {
