@@ -14,7 +14,7 @@ use futures_util::{Stream, stream};
 use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use crate::{mode::Mode, ports::Clock};
+use crate::{cache::marks::Purge, mode::Mode, ports::Clock};
 
 /// How many events are kept for readers who come back.
 pub const HISTORY: usize = 256;
@@ -119,6 +119,11 @@ pub enum EventKind {
         /// Why, one sentence each.
         reasons: Vec<Arc<str>>,
     },
+    /// Kept answers were made invisible.
+    CachePurged {
+        /// Which.
+        what: Arc<Purge>,
+    },
     /// The system no longer takes calls and ends when those under way are done.
     Draining,
 }
@@ -150,6 +155,7 @@ impl fmt::Display for EventKind {
             Self::ConfigRejected { reason } => {
                 write!(f, "configuration rejected, the one before still holds: {reason}")
             }
+            Self::CachePurged { what } => write!(f, "the cache was purged of {what}"),
             Self::Draining => f.write_str("draining"),
         }
     }

@@ -132,9 +132,6 @@ pub trait CacheStore: Send + Sync + 'static {
     /// Keeps entries; an older one under the same key goes.
     fn put(&self, entries: Vec<(Key, Arc<Entry>)>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Takes entries out.
-    fn remove(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<(), StoreError>>;
-
     /// Keeps these marks with those that it has, the later of two, durably; gives all that it has then.
     fn exchange(&self, marks: Vec<Mark>) -> BoxFuture<'_, Result<Vec<Mark>, StoreError>>;
 

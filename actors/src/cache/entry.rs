@@ -142,6 +142,11 @@ impl Windows {
 }
 
 impl Entry {
+    /// May it be kept outside this process?
+    pub fn may_travel(&self) -> bool {
+        !matches!(self.answer, Kept::Refused(_))
+    }
+
     /// About how much memory it takes, in bytes.
     pub fn weight(&self) -> usize {
         let answer = match &self.answer {

@@ -11,6 +11,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{
         Arc, PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
@@ -46,6 +47,17 @@ pub enum Purge {
     Key(Key),
 }
 
+impl fmt::Display for Purge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("everything"),
+            Self::Namespace(scope) => write!(f, "namespace `{}`", scope.namespace),
+            Self::Tag { tag, .. } => write!(f, "tag `{tag}`"),
+            Self::Key(key) => write!(f, "key {key}"),
+        }
+    }
+}
+
 /// Nothing of this that was begun at this instant or before is visible.
 pub type Mark = (Purge, UnixMs);
 
@@ -57,9 +69,16 @@ pub struct Marks {
     /// The newest mark: whatever was begun after it needs no look at the others.
     newest: AtomicU64,
     set: RwLock<HashMap<Purge, UnixMs>>,
+    /// Goes up with every new mark.
+    version: AtomicU64,
 }
 
 impl Marks {
+    /// A number that goes up whenever there is a new mark, from 0.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
     /// The instant at which something begins: after all marks that are known, even if the clock went back.
     pub fn begin(&self, now: UnixMs) -> UnixMs {
         let at = now.max(self.newest.load(Ordering::Acquire) + 1);
@@ -87,6 +106,7 @@ impl Marks {
         if set.len() > MARKS {
             join_older_half(&mut set);
         }
+        self.version.fetch_add(news.into(), Ordering::AcqRel);
         news
     }
 

@@ -7,5 +7,16 @@
 
 pub mod control;
 pub mod entry;
+mod flight;
+pub mod gate;
 pub mod key;
 pub mod marks;
+pub mod memory;
+mod shelf;
+pub mod stats;
+#[cfg(test)]
+mod testing;
+pub mod tier;
+
+pub use shelf::{Cache, CachePlan, CacheStatus, Purged};
+pub(crate) use shelf::{Held, Landed, Question};
