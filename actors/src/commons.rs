@@ -6,14 +6,14 @@
 use std::{
     future::Future,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{egress::Egress, event::EventLog, mode::board::HealthBoard, ports::Clock};
+use crate::{cache::Cache, egress::Egress, event::EventLog, mode::board::HealthBoard, ports::Clock};
 
 /// The shared surroundings of all actors of one system.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub struct Commons {
     pub health: HealthBoard,
     /// Whether this machine reaches the network, as far as anybody checks.
     pub egress: Egress,
+    /// Answers that are kept, if any are.
+    pub(crate) cache: Arc<OnceLock<Cache>>,
     /// Tasks that are not actors.
     pub tasks: Tasks,
     seed: u64,
@@ -39,8 +41,8 @@ impl Commons {
         let events = EventLog::new(clock.clone(), boot);
         let health = HealthBoard::new(clock.clone());
         let ids = Arc::new(Mutex::new(chance(seed, "ids")));
-        let (egress, tasks) = Default::default();
-        Self { clock, events, health, egress, tasks, seed, ids }
+        let (egress, cache, tasks) = Default::default();
+        Self { clock, events, health, egress, cache, tasks, seed, ids }
     }
 
     /// Monotonic time.

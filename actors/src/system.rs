@@ -15,6 +15,7 @@ use ractor::ActorCell;
 use tokio::sync::watch;
 
 use crate::{
+    cache::{Cache, CachePlan},
     chain::{Chain, Lane, Target, policy::ChainPolicy},
     change::Change,
     commons::Commons,
@@ -90,6 +91,7 @@ pub struct SystemBuilder {
     pub(crate) adapters: BTreeMap<Arc<str>, Arc<dyn Provider>>,
     pub(crate) directory: Directory,
     reach: Option<Arc<dyn Reach>>,
+    tiers: Vec<ChildSpec>,
 }
 
 /// Whom one can ask, by name.
@@ -122,10 +124,21 @@ impl SystemBuilder {
         self.reach = Some(reach);
     }
 
+    /// Keeps answers. Without it every call is answered by a provider. A second plan is ignored.
+    pub fn cache(&mut self, plan: CachePlan) -> Result<(), StartError> {
+        let bad = |problem| StartError::BadPolicy { place: "cache".into(), problem };
+        plan.policy.check().map_err(bad)?;
+        let (cache, tiers) = Cache::new(plan, &self.commons);
+        if self.commons.cache.set(cache).is_ok() {
+            self.tiers = tiers;
+        }
+        Ok(())
+    }
+
     /// Within a system that runs already.
     pub(crate) fn within(commons: Commons) -> Self {
-        let (providers, adapters, directory, reach) = Default::default();
-        Self { commons, providers, adapters, directory, reach }
+        let (providers, adapters, directory, reach, tiers) = Default::default();
+        Self { commons, providers, adapters, directory, reach, tiers }
     }
 
     /// Adds a provider.
@@ -209,7 +222,7 @@ impl SystemBuilder {
         parent: Option<ActorCell>,
         others: impl FnOnce(&System) -> Result<Vec<ChildSpec>, BadSpec>,
     ) -> Result<Supervised, StartError> {
-        let Self { commons, providers, directory, reach, .. } = self;
+        let Self { commons, providers, directory, reach, tiers, .. } = self;
         let mode = ModeHandle::new(&commons);
         let (manager, looks) = ModeManager::spec(mode.clone());
         commons.health.tell_manager_at(looks);
@@ -220,9 +233,13 @@ impl SystemBuilder {
         let (ended, root) = (watch::channel(None).0, OnceLock::new());
         directory.announce();
         let directory = ArcSwap::from_pointee(directory);
-        let system = System(Arc::new(Inner { commons, mode, actors, directory, root, ended }));
-        let mut children = vec![manager, providers];
+        let mut children = vec![manager];
+        if !tiers.is_empty() {
+            children.push(Supervisor::spec("root/cache", policy, tiers, &commons)?.0);
+        }
+        children.push(providers);
         children.extend(egress);
+        let system = System(Arc::new(Inner { commons, mode, actors, directory, root, ended }));
         children.extend(others(&system)?);
         let (root, _) = Supervisor::spec("root", policy, children, system.commons())?;
         let _ = system.0.root.set(root.node.clone());
@@ -305,6 +322,11 @@ impl System {
     /// The mode.
     pub fn mode(&self) -> &ModeHandle {
         &self.0.mode
+    }
+
+    /// The cache, if there is one.
+    pub fn cache(&self) -> Option<&Cache> {
+        self.0.commons.cache.get()
     }
 
     /// What happened.

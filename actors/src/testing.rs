@@ -3,6 +3,8 @@
 //! Meant for a paused tokio runtime, as in `#[tokio::test(start_paused = true)]`: waiting costs nothing there,
 //! and one seed tells one story. No network is here and no dialect: bodies and frames are made up.
 
+pub mod store;
+
 use std::{
     collections::VecDeque,
     future::pending,

@@ -18,5 +18,8 @@ pub mod stats;
 mod testing;
 pub mod tier;
 
+#[cfg(test)]
+mod tests;
+
 pub use shelf::{Cache, CachePlan, CacheStatus, Purged};
 pub(crate) use shelf::{Held, Landed, Question};

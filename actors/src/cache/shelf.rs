@@ -27,8 +27,8 @@ use crate::{
     call::{FullReply, Request, Story},
     commons::Commons,
     error::CallError,
-    event::EventKind,
-    ports::{CacheRules, NotKept},
+    event::{EventKind, EventLog},
+    ports::{CacheRules, Clock, NotKept},
     supervision::{ChildSpec, Patience},
 };
 
@@ -64,7 +64,8 @@ struct Inner {
     flights: Flights<Landed>,
     streams: Streams,
     refreshing: Arc<Semaphore>,
-    commons: Commons,
+    clock: Arc<dyn Clock>,
+    events: EventLog,
 }
 
 /// How a shared call ended.
@@ -123,7 +124,8 @@ impl Cache {
             flights: Flights::default(),
             streams: Streams::default(),
             refreshing: Arc::new(Semaphore::new(REFRESHES)),
-            commons: commons.clone(),
+            clock: commons.clock.clone(),
+            events: commons.events.clone(),
         };
         (Self(Arc::new(cache)), specs)
     }
@@ -154,8 +156,8 @@ impl Cache {
     /// Makes everything invisible, in every tier, that `what` names and that was begun before now; also what is
     /// still being made. It returns when the tiers have that for good, or do not answer.
     pub async fn purge(&self, what: Purge) -> Purged {
-        self.0.marks.purge(what.clone(), unix_ms(&self.0.commons));
-        self.0.commons.events.publish(EventKind::CachePurged { what: Arc::new(what) });
+        self.0.marks.purge(what.clone(), self.now());
+        self.0.events.publish(EventKind::CachePurged { what: Arc::new(what) });
         let sharing = self.0.tiers.iter().map(|tier| async {
             let shared = match tier.actor() {
                 Some(actor) => actor.call(TierNews::Share, PURGE_PATIENCE, Patience::Wait).await.is_ok(),
@@ -266,6 +268,6 @@ impl Cache {
     }
 
     pub(crate) fn now(&self) -> UnixMs {
-        unix_ms(&self.0.commons)
+        unix_ms(&*self.0.clock)
     }
 }

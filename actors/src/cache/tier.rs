@@ -25,8 +25,7 @@ use super::{
     stats::{Happened, TierStats},
 };
 use crate::{
-    commons::Commons,
-    ports::{CacheStore, Fill, Found},
+    ports::{CacheStore, Clock, Fill, Found},
     shell::contain,
     supervision::Handle,
 };
@@ -72,7 +71,7 @@ pub struct Tier {
     open: AtomicBool,
     told: ArcSwap<Told>,
     actor: OnceLock<Handle<TierNews>>,
-    commons: Commons,
+    clock: Arc<dyn Clock>,
 }
 
 /// What its actor said last.
@@ -105,7 +104,7 @@ pub struct TierStatus {
 }
 
 impl Tier {
-    fn new(plan: &TierPlan, commons: &Commons) -> Arc<Self> {
+    fn new(plan: &TierPlan, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             level: plan.level,
             store: plan.store.clone(),
@@ -114,7 +113,7 @@ impl Tier {
             open: AtomicBool::new(false),
             told: ArcSwap::default(),
             actor: OnceLock::new(),
-            commons: commons.clone(),
+            clock,
         })
     }
 
@@ -147,10 +146,10 @@ impl Tier {
             self.stats.add(Happened::Skipped, 1);
             return None;
         }
-        let started = self.commons.now();
+        let started = self.clock.now();
         let asked = contain(async { Ok(self.store.get(*key).await) });
         let found = tokio::time::timeout(self.deadline, asked).await;
-        let took = self.commons.now().saturating_duration_since(started);
+        let took = self.clock.now().saturating_duration_since(started);
         self.stats.looked_up(took);
         // A store that waits without saying so holds its caller all the same.
         if found.is_err() || took > self.deadline {

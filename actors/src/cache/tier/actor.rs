@@ -21,7 +21,7 @@ use crate::{
     },
     commons::{Commons, Timer},
     mode::board::{Concern, Health, Reporter},
-    ports::{Fill, StoreError, Tidied},
+    ports::{Clock, Fill, StoreError, Tidied},
     shell::{Behavior, Cx, Failure, Start, contain},
     supervision::{ChildSpec, Reply},
 };
@@ -84,7 +84,7 @@ pub struct TierActor {
 impl TierActor {
     /// Its place in the tree.
     pub(crate) fn spec(plan: TierPlan, marks: &Arc<Marks>, commons: &Commons) -> (ChildSpec, Arc<Tier>) {
-        let tier = Tier::new(&plan, commons);
+        let tier = Tier::new(&plan, commons.clock.clone());
         let path: Arc<str> = format!("root/cache/{}", plan.level.name()).into();
         let component = format!("cache/{}", plan.level.name()).into();
         let report = Arc::new(commons.health.reporter(&component, "store", Concern::Own));
@@ -260,7 +260,7 @@ impl TierActor {
     }
 
     fn tidy(&mut self, cx: &Cx<TierNews>) {
-        let (tier, marks, now) = (self.tier.clone(), self.marks.clone(), unix_ms(cx.commons()));
+        let (tier, marks, now) = (self.tier.clone(), self.marks.clone(), unix_ms(&*cx.commons().clock));
         self.work = Some(cx.hold(async move {
             let tidied = at_store(PATIENCE, async {
                 let tidied = tier.store.tidy(now, &marks).await?;
@@ -290,8 +290,9 @@ async fn at_store<T>(patience: Duration, work: impl Future<Output = Result<T, St
     }
 }
 
-pub(crate) fn unix_ms(commons: &Commons) -> UnixMs {
-    commons.clock.unix_time().as_millis() as u64
+/// Wall time, as entries have it.
+pub(crate) fn unix_ms(clock: &dyn Clock) -> UnixMs {
+    clock.unix_time().as_millis() as u64
 }
 
 impl Behavior for TierActor {
