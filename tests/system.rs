@@ -8,6 +8,8 @@ mod bad_input;
 mod crashes;
 #[path = "system/dialects.rs"]
 mod dialects;
+#[path = "system/draining.rs"]
+mod draining;
 #[path = "system/examples.rs"]
 mod examples;
 #[path = "system/failover.rs"]

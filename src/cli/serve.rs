@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Config, Error, Runtime,
     config::ServerConfig,
-    server::{GatewayLimits, LAST_WORDS},
+    server::GatewayLimits,
     telemetry::{logs, metrics},
 };
 
@@ -65,8 +65,8 @@ pub(super) fn configured(args: ServeArgs) -> Result<Config, crate::ConfigError> 
 }
 
 fn limits(server: &ServerConfig) -> GatewayLimits {
-    let &ServerConfig { max_body, max_connections, drain, .. } = server;
-    GatewayLimits { max_body, max_connections, drain }
+    let &ServerConfig { max_body, max_connections, drain, drain_delay, .. } = server;
+    GatewayLimits { max_body, max_connections, drain, drain_delay }
 }
 
 async fn bind(server: &ServerConfig) -> Result<TcpListener, Stopped> {
@@ -135,7 +135,7 @@ async fn until_stopped(
     };
     let report = tokio::select! {
         biased;
-        report = runtime.shutdown(limits.drain + 3 * LAST_WORDS) => report,
+        report = runtime.shutdown(limits.longest_end()) => report,
         () = asked_to_stop() => return Err(Stopped::new(Stopped::FAILED, "stopped at once by a second signal")),
     };
     match gone {

@@ -79,6 +79,7 @@ fn server(mut section: Section<'_>, source: &mut Source<'_>) -> ServerConfig {
         max_connections: section.number("max_connections", 1..=100_000, 1024, source) as usize,
         max_body: section.size("max_body", 1 << 10..=64 << 20, default.max_body as u64, source) as usize,
         drain: section.duration("drain", Duration::ZERO..=HOUR / 6, default.drain, source),
+        drain_delay: section.duration("drain_delay", Duration::ZERO..=HOUR / 6, default.drain_delay, source),
     };
     if let Err(problem) = listen(server.listen) {
         source.wrong(at, problem);

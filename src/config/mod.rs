@@ -61,6 +61,9 @@ pub struct ServerConfig {
     pub max_body: usize,
     /// How long running requests may go on after a signal to stop, up to 10 minutes. Default 20 s.
     pub drain: Duration,
+    /// How long requests are still taken on after a signal to stop, while `/readyz` says that it is not ready, up
+    /// to 10 minutes. Default 0 s.
+    pub drain_delay: Duration,
 }
 
 /// What is logged, and how.
@@ -177,6 +180,7 @@ impl Default for ServerConfig {
             max_connections: 1024,
             max_body: 8 << 20,
             drain: Duration::from_secs(20),
+            drain_delay: Duration::ZERO,
         }
     }
 }

@@ -117,6 +117,8 @@ fn after_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.max_connections", old.server.max_connections != new.server.max_connections),
         ("server.max_body", old.server.max_body != new.server.max_body),
         ("server.drain", old.server.drain != new.server.drain),
+        ("server.drain_delay", old.server.drain_delay != new.server.drain_delay),
+        ("egress", old.egress != new.egress),
         ("log", old.log != new.log),
     ];
     settings.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
@@ -173,6 +175,11 @@ mod tests {
                 format!("data_dir = \"d\"\n[server]\nlisten = \"127.0.0.1:1\"\nmax_body = \"1MiB\"\n{FILE}"),
                 "one",
                 "not applied before a restart: data_dir, server.listen, server.max_body",
+            ),
+            (
+                format!("egress = [\"1.1.1.1:443\"]\n[server]\ndrain_delay = \"5s\"\n{FILE}"),
+                "one",
+                "not applied before a restart: server.drain_delay, egress",
             ),
         ];
         for (text, key, line) in cases {

@@ -11,26 +11,29 @@ mod api;
 mod dialect;
 mod events;
 mod health;
-pub(crate) mod listener;
+mod listener;
 mod models;
 mod stall;
 mod waiting;
 
-pub(crate) use listener::LAST_WORDS;
-
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, middleware::from_fn_with_state, routing::get};
-use mainstay_actors::{call::Api, system::System};
+use mainstay_actors::{
+    call::Api,
+    supervision::{BadSpec, ChildSpec, RestartPolicy, Supervisor},
+    system::System,
+};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio::{net::TcpListener, sync::Semaphore};
+
+use listener::{Ending, LAST_WORDS, Listener, Post};
 
 /// How many readers may follow `/events` at once; one more is told to come back later.
 const EVENT_READERS: usize = 64;
 
 /// What the gateway may take from its clients.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatewayLimits {
     /// Largest request body in bytes; a larger one is refused with 413. Default 8 MiB.
     pub max_body: usize,
@@ -39,11 +42,49 @@ pub struct GatewayLimits {
     /// How long running requests may go on after the gateway was asked to stop; then a stream ends with an
     /// error event and the rest is cut. Default 20 s.
     pub drain: Duration,
+    /// How long requests are still taken on after the gateway was asked to stop, while `/readyz` says that it is
+    /// not ready: so that a load balancer notices before connections are refused. Default 0 s.
+    pub drain_delay: Duration,
 }
 
 impl Default for GatewayLimits {
     fn default() -> Self {
-        Self { max_body: 8 << 20, max_connections: 1024, drain: Duration::from_secs(20) }
+        let (drain, drain_delay) = (Duration::from_secs(20), Duration::ZERO);
+        Self { max_body: 8 << 20, max_connections: 1024, drain, drain_delay }
+    }
+}
+
+impl GatewayLimits {
+    /// How long all listeners together may take to end.
+    pub(crate) fn longest_end(&self) -> Duration {
+        self.drain_delay + self.drain + 5 * LAST_WORDS
+    }
+}
+
+/// The listeners of a runtime that was not started.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    public: Option<(TcpListener, GatewayLimits, Option<PrometheusHandle>)>,
+}
+
+impl Listeners {
+    pub(crate) fn public(
+        &mut self,
+        socket: TcpListener,
+        limits: GatewayLimits,
+        metrics: Option<PrometheusHandle>,
+    ) {
+        self.public = Some((socket, limits, metrics));
+    }
+
+    /// The `server` branch of the tree, if anybody listens.
+    pub(crate) fn branch(self, system: &System) -> Result<Option<ChildSpec>, BadSpec> {
+        let Some((socket, limits, metrics)) = self.public else { return Ok(None) };
+        let gateway = Gateway::new(system.clone(), metrics, limits);
+        let listeners = vec![Listener::spec(gateway.post(), socket).0];
+        let (server, _) =
+            Supervisor::spec("root/server", RestartPolicy::default(), listeners, system.commons())?;
+        Ok(Some(server))
     }
 }
 
@@ -57,18 +98,21 @@ struct Inner {
     limits: GatewayLimits,
     started_unix: u64,
     readers: Arc<Semaphore>,
-    /// No further work is taken on.
-    draining: CancellationToken,
-    /// The time to finish is over.
-    cut: CancellationToken,
+    ending: Ending,
 }
 
 impl Gateway {
     pub(crate) fn new(system: System, metrics: Option<PrometheusHandle>, limits: GatewayLimits) -> Self {
         let started_unix = system.commons().clock.unix_time().as_secs();
         let readers = Arc::new(Semaphore::new(EVENT_READERS));
-        let (draining, cut) = (CancellationToken::new(), CancellationToken::new());
-        Self(Arc::new(Inner { system, metrics, limits, started_unix, readers, draining, cut }))
+        let GatewayLimits { drain, drain_delay, .. } = limits;
+        let ending = Ending { delay: drain_delay, drain, ..Ending::default() };
+        Self(Arc::new(Inner { system, metrics, limits, started_unix, readers, ending }))
+    }
+
+    fn post(&self) -> Post {
+        let limits = accept::Limits::new(self.0.limits.max_connections);
+        Post { path: "root/server/public", router: self.router(), limits, ending: self.0.ending.clone() }
     }
 
     fn router(&self) -> Router {
