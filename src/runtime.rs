@@ -310,6 +310,19 @@ impl Builder {
         self
     }
 
+    /// Serves the admin API on `socket`. A socket that other machines reach needs a token in `access`, or nothing
+    /// starts.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn admin(
+        mut self,
+        socket: tokio::net::TcpListener,
+        access: crate::server::admin::AdminAccess,
+    ) -> Self {
+        self.listeners.admin(socket, access);
+        self
+    }
+
     /// Starts everything; all actors are up when this returns.
     pub async fn start(self) -> Result<Runtime, Error> {
         self.start_under(None).await
@@ -339,6 +352,8 @@ impl Builder {
         } = self;
         let names: Vec<_> = providers.iter().map(|(name, ..)| name.as_str()).collect();
         config.check_targets(&names)?;
+        #[cfg(feature = "server")]
+        listeners.check().map_err(ConfigError::one)?;
         let by_host = names.into_iter().map(String::from).collect();
         let (state, boot) = open_state(config.data_dir.clone(), clock.unix_time()).await?;
         let mut system = SystemBuilder::new(clock, seed.unwrap_or_else(|| fastrand::u64(..)), boot);

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test that cannot go on has failed.
 
+#[path = "system/admin.rs"]
+mod admin;
 #[path = "system/bad_input.rs"]
 mod bad_input;
 #[path = "system/crashes.rs"]

@@ -31,8 +31,8 @@ impl Runtime {
             return Err(self.reject(error));
         }
         let reloaded = Reloaded::between(&self.config, &config);
-        let Config { server, log, data_dir, egress, .. } = std::mem::take(&mut self.config);
-        self.config = Config { server, log, data_dir, egress, ..config };
+        let Config { server, admin, log, data_dir, egress, .. } = std::mem::take(&mut self.config);
+        self.config = Config { server, admin, log, data_dir, egress, ..config };
         count("applied");
         let summary = reloaded.to_string();
         tracing::info!(%summary, "configuration applied");

@@ -77,7 +77,7 @@ fn travelling(headers: &HeaderMap, request: Request) -> Request {
     readable.fold(request, |request, (name, value)| request.header(name, value))
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
+pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }

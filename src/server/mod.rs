@@ -2,10 +2,11 @@
 //!
 //! [`accept`] keeps connections within their limits, [`listener`] is the supervised actor around it, [`api`]
 //! takes calls and [`models`] lists whom to ask, [`health`] and [`events`] tell how the system is, [`answer`]
-//! gives every answer its headers and [`dialect`] every error its words; [`waiting`] reads deadlines. Who is
-//! asked, and how often, is decided by the chains and not here.
+//! gives every answer its headers and [`dialect`] every error its words; [`waiting`] reads deadlines. [`admin`] is
+//! for operators, on a listener of its own. Who is asked, and how often, is decided by the chains and not here.
 
 pub mod accept;
+pub mod admin;
 mod answer;
 mod api;
 mod dialect;
@@ -27,6 +28,7 @@ use mainstay_actors::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::Semaphore};
 
+use admin::{Admin, AdminAccess};
 use listener::{Ending, LAST_WORDS, Listener, Post};
 
 /// How many readers may follow `/events` at once; one more is told to come back later.
@@ -65,6 +67,7 @@ impl GatewayLimits {
 #[derive(Default)]
 pub(crate) struct Listeners {
     public: Option<(TcpListener, GatewayLimits, Option<PrometheusHandle>)>,
+    admin: Option<(TcpListener, AdminAccess)>,
 }
 
 impl Listeners {
@@ -77,11 +80,34 @@ impl Listeners {
         self.public = Some((socket, limits, metrics));
     }
 
-    /// The `server` branch of the tree, if anybody listens.
+    pub(crate) fn admin(&mut self, socket: TcpListener, access: AdminAccess) {
+        self.admin = Some((socket, access));
+    }
+
+    /// Whoever can reach the admin API from another machine must bring a token (GW10).
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Some((socket, access)) = &self.admin else { return Ok(()) };
+        let at = socket.local_addr().map_err(|error| format!("the admin socket has no address: {error}"))?;
+        crate::config::admin_listen(at, access.token.is_some())
+    }
+
+    /// The `server` branch of the tree, if anybody listens. The admin listener is up first and ends last: an
+    /// operator sees how the public one drains.
     pub(crate) fn branch(self, system: &System) -> Result<Option<ChildSpec>, BadSpec> {
-        let Some((socket, limits, metrics)) = self.public else { return Ok(None) };
+        let Self { public, admin } = self;
+        let (socket, limits, metrics) = match public {
+            Some((socket, limits, metrics)) => (Some(socket), limits, metrics),
+            None => Default::default(),
+        };
         let gateway = Gateway::new(system.clone(), metrics, limits);
-        let listeners = vec![Listener::spec(gateway.post(), socket).0];
+        let mut listeners = Vec::new();
+        if let Some((socket, access)) = admin {
+            listeners.push(Listener::spec(Admin::new(gateway.clone(), access).post(), socket).0);
+        }
+        listeners.extend(socket.map(|socket| Listener::spec(gateway.post(), socket).0));
+        if listeners.is_empty() {
+            return Ok(None);
+        }
         let (server, _) =
             Supervisor::spec("root/server", RestartPolicy::default(), listeners, system.commons())?;
         Ok(Some(server))
