@@ -10,7 +10,8 @@
 //! ├── providers             one for one
 //! │     └── NAME            its circuit, its limits, its probe
 //! └── server                one for one                          [feature "server"]
-//!       └── public          the listener
+//!       ├── admin           the operators' listener
+//!       └── public          the clients'
 //! ```
 //!
 //! # Embedding

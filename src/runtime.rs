@@ -21,9 +21,9 @@ use mainstay_actors::{
     clock::SystemClock,
     event::EventLog,
     mode::ModeHandle,
-    ports::{Clock, Provider, StateStore, StoreError},
+    ports::{Clock, Provider, Reach, StateStore, StoreError},
     provider::policy::ProviderPolicy,
-    supervision::{AdminError, BadSpec, ChildSpec, Children, RestartPolicy, Supervisor, tree::TreeSnapshot},
+    supervision::{AdminError, ChildSpec, Children, RestartPolicy, Supervisor, tree::TreeSnapshot},
     system::{Aim, ShutdownReport, StartError, Supervised, System, SystemBuilder},
 };
 
@@ -153,8 +153,6 @@ impl Runtime {
     }
 }
 
-type Further = Box<dyn FnOnce(&System) -> Result<ChildSpec, BadSpec> + Send>;
-
 /// A runtime that has not been started.
 pub struct Builder {
     config: Config,
@@ -164,7 +162,9 @@ pub struct Builder {
     seed: Option<u64>,
     watchdog: Option<Duration>,
     own: Vec<(String, RestartPolicy, Vec<ChildSpec>)>,
-    further: Vec<Further>,
+    reach: Option<Arc<dyn Reach>>,
+    #[cfg(feature = "server")]
+    listeners: crate::server::Listeners,
 }
 
 impl Default for Builder {
@@ -177,7 +177,9 @@ impl Default for Builder {
             seed: None,
             watchdog: None,
             own: Vec::new(),
-            further: Vec::new(),
+            reach: None,
+            #[cfg(feature = "server")]
+            listeners: Default::default(),
         }
     }
 }
@@ -243,6 +245,36 @@ impl Builder {
         self
     }
 
+    /// Looks at the network in a way of your own before providers that fall silent at once are blamed for it, in place
+    /// of the configuration's `egress` addresses. It is asked every few seconds while there is doubt, and never
+    /// otherwise. Default: those addresses; without any, the providers are blamed.
+    ///
+    /// ```
+    /// use futures_util::future::{BoxFuture, FutureExt};
+    /// use mainstay::{Config, Runtime, actors::ports::Reach};
+    ///
+    /// /// Asks the host's own monitoring.
+    /// struct Monitored;
+    ///
+    /// impl Reach for Monitored {
+    ///     fn reach(&self) -> BoxFuture<'_, bool> {
+    ///         async { true }.boxed()
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), mainstay::Error> {
+    /// let runtime = Runtime::builder().config(Config::demo(&|_| None)).reach(Monitored).start().await?;
+    /// assert!(runtime.tree().find("root/egress").is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn reach(mut self, reach: impl Reach) -> Self {
+        self.reach = Some(Arc::new(reach));
+        self
+    }
+
     /// Another clock, for tests on virtual time.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -274,10 +306,20 @@ impl Builder {
         limits: crate::server::GatewayLimits,
         metrics: Option<metrics_exporter_prometheus::PrometheusHandle>,
     ) -> Self {
-        use crate::server::{Gateway, listener::Listener};
-        self.further.push(Box::new(move |system| {
-            Listener::branch(Gateway::new(system.clone(), metrics, limits), socket)
-        }));
+        self.listeners.public(socket, limits, metrics);
+        self
+    }
+
+    /// Serves the admin API on `socket`. A socket that other machines reach needs a token in `access`, or nothing
+    /// starts.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn admin(
+        mut self,
+        socket: tokio::net::TcpListener,
+        access: crate::server::admin::AdminAccess,
+    ) -> Self {
+        self.listeners.admin(socket, access);
         self
     }
 
@@ -296,14 +338,28 @@ impl Builder {
     }
 
     async fn start_under(self, parent: Option<ractor::ActorCell>) -> Result<Runtime, Error> {
-        let Self { config, providers, chains, clock, seed, watchdog, own, further } = self;
+        let Self {
+            config,
+            providers,
+            chains,
+            clock,
+            seed,
+            watchdog,
+            own,
+            reach,
+            #[cfg(feature = "server")]
+            listeners,
+        } = self;
         let names: Vec<_> = providers.iter().map(|(name, ..)| name.as_str()).collect();
         config.check_targets(&names)?;
+        #[cfg(feature = "server")]
+        listeners.check().map_err(ConfigError::one)?;
         let by_host = names.into_iter().map(String::from).collect();
         let (state, boot) = open_state(config.data_dir.clone(), clock.unix_time()).await?;
         let mut system = SystemBuilder::new(clock, seed.unwrap_or_else(|| fastrand::u64(..)), boot);
-        if !config.egress.is_empty() {
-            system.egress(Arc::new(TcpReach::new(config.egress.clone())));
+        let configured = || (!config.egress.is_empty()).then(|| TcpReach::new(config.egress.clone()));
+        if let Some(reach) = reach.or_else(|| Some(Arc::new(configured()?))) {
+            system.egress(reach);
         }
         let scripted = add_configured(&mut system, &config.providers).await?;
         for (name, provider, policy) in providers {
@@ -321,9 +377,8 @@ impl Builder {
                 specs.push(spec);
                 children.insert(name, supervised);
             }
-            for child in further {
-                specs.push(child(system)?);
-            }
+            #[cfg(feature = "server")]
+            specs.extend(listeners.branch(system)?);
             Ok(specs)
         };
         let tree = match parent {

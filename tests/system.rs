@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A test that cannot go on has failed.
 
+#[path = "system/admin.rs"]
+mod admin;
 #[path = "system/bad_input.rs"]
 mod bad_input;
 #[path = "system/crashes.rs"]
 mod crashes;
 #[path = "system/dialects.rs"]
 mod dialects;
+#[path = "system/draining.rs"]
+mod draining;
 #[path = "system/examples.rs"]
 mod examples;
 #[path = "system/failover.rs"]

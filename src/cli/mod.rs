@@ -4,6 +4,7 @@
 //! moment (an address or a data directory in use); 78 a wrong configuration (as in `sysexits.h`).
 
 pub mod mock_provider;
+mod providers;
 mod reload;
 mod serve;
 
@@ -34,6 +35,8 @@ pub struct Cli {
 enum Command {
     /// Serve the gateway (the default).
     Serve(ServeArgs),
+    /// Show how the providers of a running gateway are, take one out, or let it back in.
+    Providers(providers::ProvidersArgs),
     /// Serve a scripted provider in the OpenAI dialect, with faults on demand.
     MockProvider(mock_provider::MockProviderArgs),
 }
@@ -47,6 +50,10 @@ struct ServeArgs {
     /// Address to listen on, in place of the configured one.
     #[arg(long, env = "MAINSTAY_LISTEN", value_name = "ADDR")]
     listen: Option<std::net::SocketAddr>,
+    /// Address of the admin API, in place of the configured one; with a --listen at port 0 it takes any free port
+    /// too.
+    #[arg(long, env = "MAINSTAY_ADMIN_LISTEN", value_name = "ADDR")]
+    admin_listen: Option<std::net::SocketAddr>,
     /// Directory for what outlives the process, in place of the configured one.
     #[arg(long, env = "MAINSTAY_DATA_DIR", value_name = "PATH")]
     data_dir: Option<PathBuf>,
@@ -80,6 +87,7 @@ pub fn main() -> ExitCode {
         match cli.command {
             None => serve::run(cli.serve).await,
             Some(Command::Serve(args)) => serve::run(args).await,
+            Some(Command::Providers(args)) => providers::run(args).await,
             Some(Command::MockProvider(args)) => {
                 let run = mock_provider::run(args, serve::asked_to_stop());
                 run.await.map_err(|error| Stopped::new(exit_code(&error), error))

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    net::SocketAddr,
     time::Duration,
 };
 
@@ -14,12 +15,15 @@ use tokio::{
 
 use super::{
     ServeArgs, Stopped,
-    reload::{self, Hangups},
+    reload::{self, Asked},
 };
 use crate::{
     Config, Error, Runtime,
-    config::ServerConfig,
-    server::{GatewayLimits, LAST_WORDS},
+    config::{AdminConfig, ServerConfig},
+    server::{
+        GatewayLimits,
+        admin::{AdminAccess, Reloads, reloads},
+    },
     telemetry::{logs, metrics},
 };
 
@@ -33,21 +37,23 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Stopped> {
     let recorder = metrics::install().map_err(|error| Stopped::new(Stopped::FAILED, error))?;
     let server = config.server.clone();
     let limits = limits(&server);
-    let socket = bind(&server).await?;
-    let at = socket.local_addr().map_err(|error| Stopped::new(Stopped::FAILED, error))?;
-    let builder = Runtime::builder().config(config).watchdog(STANDSTILL).gateway(
-        socket,
-        limits,
-        Some(recorder.clone()),
-    );
+    let (asks, requests) = reloads();
+    let (socket, at) = bind(server.listen, "--listen").await?;
+    let admin = open_admin(config.admin.as_ref(), asks).await?;
+    let admin_at = admin.as_ref().map(|(_, at, _)| *at);
+    let mut builder = Runtime::builder().config(config).watchdog(STANDSTILL);
+    builder = builder.gateway(socket, limits, Some(recorder.clone()));
+    if let Some((socket, _, access)) = admin {
+        builder = builder.admin(socket, access);
+    }
     let _upkeep = tokio::spawn(upkeep(recorder.clone()));
     let runtime = builder.start().await.map_err(|error| Stopped::new(exit_code(&error), error))?;
     // Caught before we say that we are there: whoever reads that may signal at once.
-    let (asked, hangups) = (asked_to_stop(), Hangups::catch());
+    let (stop, reload) = (asked_to_stop(), Asked::new(requests));
     // Whoever started us may have closed our output; that is no reason to stop.
-    let _ = io::stdout().write_all(welcome(&runtime, at).as_bytes());
+    let _ = io::stdout().write_all(welcome(&runtime, at, admin_at).as_bytes());
     let _ = io::stdout().flush();
-    until_stopped(runtime, limits, asked, (args, hangups)).await
+    until_stopped(runtime, limits, stop, (args, reload)).await
 }
 
 pub(super) fn configured(args: ServeArgs) -> Result<Config, crate::ConfigError> {
@@ -58,6 +64,10 @@ pub(super) fn configured(args: ServeArgs) -> Result<Config, crate::ConfigError> 
     if let Some(listen) = args.listen {
         config.server.listen = listen;
     }
+    let any_port = args.listen.filter(|listen| listen.port() == 0).map(|_| ([127, 0, 0, 1], 0).into());
+    if let (Some(listen), Some(admin)) = (args.admin_listen.or(any_port), &mut config.admin) {
+        admin.listen = listen;
+    }
     config.data_dir = args.data_dir.or(config.data_dir).or_else(|| Some("mainstay-data".into()));
     config.check_gateway()?;
     config.check_targets(&[])?;
@@ -65,17 +75,25 @@ pub(super) fn configured(args: ServeArgs) -> Result<Config, crate::ConfigError> 
 }
 
 fn limits(server: &ServerConfig) -> GatewayLimits {
-    let &ServerConfig { max_body, max_connections, drain, .. } = server;
-    GatewayLimits { max_body, max_connections, drain }
+    let &ServerConfig { max_body, max_connections, drain, drain_delay, .. } = server;
+    GatewayLimits { max_body, max_connections, drain, drain_delay }
 }
 
-async fn bind(server: &ServerConfig) -> Result<TcpListener, Stopped> {
-    TcpListener::bind(server.listen).await.map_err(|error| {
-        Stopped::new(
-            super::exit_code(&error),
-            format!("cannot listen on {}: {error}; choose another with --listen", server.listen),
-        )
+async fn bind(listen: SocketAddr, choose: &str) -> Result<(TcpListener, SocketAddr), Stopped> {
+    let bound = TcpListener::bind(listen).await.and_then(|socket| socket.local_addr().map(|at| (socket, at)));
+    bound.map_err(|error| {
+        let problem = format!("cannot listen on {listen}: {error}; choose another with {choose}");
+        Stopped::new(super::exit_code(&error), problem)
     })
+}
+
+async fn open_admin(
+    admin: Option<&AdminConfig>,
+    reloads: Reloads,
+) -> Result<Option<(TcpListener, SocketAddr, AdminAccess)>, Stopped> {
+    let Some(AdminConfig { listen, token }) = admin else { return Ok(None) };
+    let (socket, at) = bind(*listen, "--admin-listen").await?;
+    Ok(Some((socket, at, AdminAccess { token: token.clone(), reloads: Some(reloads) })))
 }
 
 fn exit_code(error: &Error) -> u8 {
@@ -86,12 +104,13 @@ fn exit_code(error: &Error) -> u8 {
     }
 }
 
-fn welcome(runtime: &Runtime, at: std::net::SocketAddr) -> String {
+fn welcome(runtime: &Runtime, at: SocketAddr, admin: Option<SocketAddr>) -> String {
     let chains = runtime.system().chains().map(|chain| {
         let targets = chain.targets().iter().map(|t| format!("{}/{}", t.desk.name(), t.model));
         format!("  chain {}: {}\n", chain.name(), targets.collect::<Vec<_>>().join(" -> "))
     });
     let chains: String = chains.collect();
+    let admin = admin.map(|at| format!("Admin:  http://{at}/admin/providers\n")).unwrap_or_default();
     let model = runtime.system().chains().next().map_or("chat".into(), |chain| chain.name().clone());
     let tree = runtime.tree().render();
     let flaky = match runtime.system().provider("flaky") {
@@ -104,7 +123,7 @@ fn welcome(runtime: &Runtime, at: std::net::SocketAddr) -> String {
         "Mainstay {} on http://{at}, mode {}; Ctrl-C ends it\n{chains}{flaky}\n{tree}\n\
          Try:    curl http://{at}/v1/chat/completions -H 'content-type: application/json' \
          -d '{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"hello\"}}]}}'\n\
-         Status: http://{at}/status.json\n\
+         {admin}Status: http://{at}/status.json\n\
          Events: curl -N http://{at}/events\n",
         env!("CARGO_PKG_VERSION"),
         runtime.mode().now(),
@@ -119,23 +138,23 @@ async fn upkeep(recorder: PrometheusHandle) {
     }
 }
 
-/// SIGHUP reads the configuration again. A first signal to stop drains, a second one ends at once; a tree that gave up is stopped in order.
+/// Whoever asks for it has the configuration read again. A first signal to stop drains, a second one ends at once; a tree that gave up is stopped in order.
 async fn until_stopped(
     mut runtime: Runtime,
     limits: GatewayLimits,
-    asked: impl Future<Output = ()>,
-    (args, mut hangups): (ServeArgs, Hangups),
+    stop: impl Future<Output = ()>,
+    (args, mut reload): (ServeArgs, Asked),
 ) -> Result<(), Stopped> {
     let system = runtime.system().clone();
     let gone = tokio::select! {
         biased;
-        () = asked => None,
+        () = stop => None,
         exit = system.ended() => Some(exit),
-        never = reload::at_hangups(&mut runtime, &args, &mut hangups) => match never {},
+        never = reload::when_asked(&mut runtime, &args, &mut reload) => match never {},
     };
     let report = tokio::select! {
         biased;
-        report = runtime.shutdown(limits.drain + 3 * LAST_WORDS) => report,
+        report = runtime.shutdown(limits.longest_end()) => report,
         () = asked_to_stop() => return Err(Stopped::new(Stopped::FAILED, "stopped at once by a second signal")),
     };
     match gone {

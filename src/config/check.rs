@@ -3,15 +3,15 @@
 //! A setting that is wrong keeps its default until all problems are told; a configuration with a problem is
 //! never used.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::Path, time::Duration};
 
 use mainstay_actors::chain::Lane;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use toml::de::DeTable;
 
 use super::{
-    ChainConfig, Config, ConfigError, Env, LogConfig, LogFormat, ProviderConfig, ProviderKind, ServerConfig,
-    TargetConfig, policy,
+    AdminConfig, ChainConfig, Config, ConfigError, Env, LogConfig, LogFormat, ProviderConfig, ProviderKind,
+    ServerConfig, TargetConfig, policy,
     section::{Section, Source, did_you_mean},
 };
 use crate::providers::check_address;
@@ -22,9 +22,24 @@ const ANTHROPIC: &str = "https://api.anthropic.com/v1";
 const HOUR: Duration = Duration::from_secs(3600);
 /// More than these are no better proof.
 const MAX_EGRESS: usize = 16;
+/// Longer than anybody guesses, and short enough for a header.
+const TOKEN_LENGTH: RangeInclusive<usize> = 16..=512;
 const KINDS: [&str; 3] = ["openai", "anthropic", "scripted"];
 
 pub(super) fn config(text: &str, file: &str, env: Env<'_>) -> Result<Config, ConfigError> {
+    read(text, file, |file, source| whole(file, env, source))
+}
+
+/// The admin listener of a file of which nothing else is looked at.
+pub(super) fn admin_alone(text: &str, file: &str, env: Env<'_>) -> Result<Option<AdminConfig>, ConfigError> {
+    read(text, file, |mut file, source| admin(&mut file, env, source))
+}
+
+fn read<T>(
+    text: &str,
+    file: &str,
+    checked: impl FnOnce(Section<'_>, &mut Source<'_>) -> T,
+) -> Result<T, ConfigError> {
     let mut source = Source::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
@@ -33,9 +48,9 @@ pub(super) fn config(text: &str, file: &str, env: Env<'_>) -> Result<Config, Con
     if !errors.is_empty() {
         return Err(ConfigError { problems: source.into_problems() });
     }
-    let config = whole(Section::new(String::new(), 0, table.get_ref()), env, &mut source);
+    let read = checked(Section::new(String::new(), 0, table.get_ref()), &mut source);
     match source.into_problems() {
-        problems if problems.is_empty() => Ok(config),
+        problems if problems.is_empty() => Ok(read),
         problems => Err(ConfigError { problems }),
     }
 }
@@ -44,6 +59,7 @@ fn whole(mut file: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Config
     let data_dir = file.text("data_dir", source).map(Into::into);
     let egress = egress(&mut file, source);
     let server = file.section("server", source).map(|section| server(section, source));
+    let admin = admin(&mut file, env, source);
     let log = file.section("log", source).map(|section| log(section, source));
     let providers = file.section("provider", source).map(|section| section.named(source)).unwrap_or_default();
     let providers =
@@ -52,7 +68,7 @@ fn whole(mut file: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Config
     let chains = chains.into_iter().map(|(name, section)| chain(name, section, source)).collect();
     file.finish(source);
     let (server, log) = (server.unwrap_or_default(), log.unwrap_or_default());
-    Config { server, log, data_dir, egress, providers, chains }
+    Config { server, admin, log, data_dir, egress, providers, chains }
 }
 
 /// Addresses, not names: who looks a name up asks somebody else first.
@@ -79,6 +95,7 @@ fn server(mut section: Section<'_>, source: &mut Source<'_>) -> ServerConfig {
         max_connections: section.number("max_connections", 1..=100_000, 1024, source) as usize,
         max_body: section.size("max_body", 1 << 10..=64 << 20, default.max_body as u64, source) as usize,
         drain: section.duration("drain", Duration::ZERO..=HOUR / 6, default.drain, source),
+        drain_delay: section.duration("drain_delay", Duration::ZERO..=HOUR / 6, default.drain_delay, source),
     };
     if let Err(problem) = listen(server.listen) {
         source.wrong(at, problem);
@@ -94,6 +111,66 @@ pub(super) fn listen(address: SocketAddr) -> Result<(), String> {
             "cannot listen on {address}: clients are not authenticated, so only a loopback address such as \
              127.0.0.1 is allowed"
         )),
+    }
+}
+
+fn admin(file: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Option<AdminConfig> {
+    if file.is_off("admin") {
+        return None;
+    }
+    let Some(mut section) = file.section("admin", source) else { return Some(AdminConfig::default()) };
+    let at = section.place_of("listen");
+    let default = AdminConfig::default().listen;
+    let listen = section.parsed("listen", "an address such as \"127.0.0.1:8081\"", default, source);
+    no_secret(&section, "token_env", source);
+    let token = token(&mut section, env, source);
+    if let Err(problem) = admin_listen(listen, token.is_some()) {
+        source.wrong(at, problem);
+    }
+    section.finish(source);
+    Some(AdminConfig { listen, token })
+}
+
+pub(crate) fn admin_listen(address: SocketAddr, with_token: bool) -> Result<(), String> {
+    match address.ip().is_loopback() || with_token {
+        true => Ok(()),
+        false => Err(format!(
+            "cannot serve the admin API on {address} without a token, because other machines reach it: name one with \
+             `token_env` or `token_file`, or listen on 127.0.0.1"
+        )),
+    }
+}
+
+fn token(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Option<SecretString> {
+    let at = section.at;
+    let from_env = match section.is_off("token_env") {
+        true => None,
+        false => variable("token_env", "MAINSTAY_ADMIN_TOKEN", section, env, source),
+    };
+    let from_file = if section.is_off("token_file") { None } else { token_file(section, source) };
+    if from_env.is_some() && from_file.is_some() {
+        source.wrong(at, "`token_env` and `token_file` both name a token: keep one of them");
+    }
+    let token = from_env.or(from_file)?;
+    let text = token.expose_secret();
+    let fits = TOKEN_LENGTH.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if !fits {
+        let (least, most) = (TOKEN_LENGTH.start(), TOKEN_LENGTH.end());
+        source.wrong(at, format!("the admin token must have {least} to {most} visible ASCII characters"));
+    }
+    Some(token)
+}
+
+/// The file's only line.
+fn token_file(section: &mut Section<'_>, source: &mut Source<'_>) -> Option<SecretString> {
+    let at = section.place_of("token_file");
+    let path = section.text("token_file", source)?;
+    match super::read(Path::new(path)) {
+        Ok(text) => Some(text.trim_end_matches(['\r', '\n']).into()),
+        Err(problem) => {
+            source.wrong(at, format!("`token_file` {path} {problem}"));
+            None
+        }
     }
 }
 
@@ -130,17 +207,23 @@ fn wrong_filter(_: &str) -> Option<String> {
 
 fn provider(name: &str, mut section: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> ProviderConfig {
     check_name(name, section.at, source);
-    for forbidden in ["key", "api_key", "apikey", "token", "secret"] {
-        if section.has(forbidden) {
-            let message = "a key does not belong into a file: put it into the environment and name the \
-                           variable with `key_env`";
-            source.wrong(section.place_of(forbidden), message);
-        }
-    }
+    no_secret(&section, "key_env", source);
     let kind = kind(&mut section, env, source);
     let policy = policy::provider(&mut section, source);
     section.finish(source);
     ProviderConfig { name: name.into(), kind, policy }
+}
+
+fn no_secret(section: &Section<'_>, instead: &str, source: &mut Source<'_>) {
+    for forbidden in ["key", "api_key", "apikey", "token", "secret"] {
+        if section.has(forbidden) {
+            let message = format!(
+                "a key does not belong into a file: put it into the environment and name the variable with \
+                 `{instead}`"
+            );
+            source.wrong(section.place_of(forbidden), message);
+        }
+    }
 }
 
 fn kind(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> ProviderKind {
@@ -180,20 +263,27 @@ fn server_of(
 ) -> (String, Option<SecretString>) {
     let at = section.place_of("base_url");
     let base_url = section.text("base_url", source).unwrap_or(vendor).to_string();
-    let key = key(section, env, source);
+    let key = variable("key_env", "OPENAI_API_KEY", section, env, source);
     if let Err(problem) = check_address(&base_url, key.is_some()) {
         source.wrong(at, problem.to_string());
     }
     (base_url, key)
 }
 
-fn key(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Option<SecretString> {
-    let at = section.place_of("key_env");
-    section.text("key_env", source).and_then(|variable| {
+/// A secret in the environment variable that the setting names.
+fn variable(
+    setting: &'static str,
+    example: &str,
+    section: &mut Section<'_>,
+    env: Env<'_>,
+    source: &mut Source<'_>,
+) -> Option<SecretString> {
+    let at = section.place_of(setting);
+    section.text(setting, source).and_then(|variable| {
         // What is no variable's name may be the key itself: it is not repeated.
         let is_name = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
         if variable.is_empty() || !variable.bytes().all(is_name) {
-            source.wrong(at, "`key_env` must name an environment variable, such as \"OPENAI_API_KEY\"");
+            source.wrong(at, format!("`{setting}` must name an environment variable, such as \"{example}\""));
             return None;
         }
         let key = env(variable).filter(|key| !key.is_empty());

@@ -11,6 +11,9 @@ mod section;
 mod tests;
 mod units;
 
+#[cfg(feature = "server")]
+pub(crate) use units::duration;
+
 use std::{
     fmt, fs,
     io::Read,
@@ -33,10 +36,12 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 const LARGEST_FILE: u64 = 1 << 20;
 
 /// A whole configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The gateway's listener.
     pub server: ServerConfig,
+    /// The admin API's listener; nothing: there is none.
+    pub admin: Option<AdminConfig>,
     /// What the command logs, and how.
     pub log: LogConfig,
     /// Where everything is kept that outlives the process; without it nothing does.
@@ -61,6 +66,19 @@ pub struct ServerConfig {
     pub max_body: usize,
     /// How long running requests may go on after a signal to stop, up to 10 minutes. Default 20 s.
     pub drain: Duration,
+    /// How long requests are still taken on after a signal to stop, while `/readyz` says that it is not ready, up
+    /// to 10 minutes. Default 0 s.
+    pub drain_delay: Duration,
+}
+
+/// The admin API's listener.
+#[derive(Clone, Debug)]
+pub struct AdminConfig {
+    /// Where it listens. Default 127.0.0.1:8081.
+    pub listen: SocketAddr,
+    /// What every request must bring as its bearer token, 16 to 512 visible characters. Without one the address must
+    /// be a loopback one.
+    pub token: Option<SecretString>,
 }
 
 /// What is logged, and how.
@@ -177,7 +195,14 @@ impl Default for ServerConfig {
             max_connections: 1024,
             max_body: 8 << 20,
             drain: Duration::from_secs(20),
+            drain_delay: Duration::ZERO,
         }
+    }
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)), token: None }
     }
 }
 
@@ -187,12 +212,33 @@ impl Default for LogConfig {
     }
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: ServerConfig::default(),
+            admin: Some(AdminConfig::default()),
+            log: LogConfig::default(),
+            data_dir: None,
+            egress: Vec::new(),
+            providers: Vec::new(),
+            chains: Vec::new(),
+        }
+    }
+}
+
 impl Config {
     /// Reads a file; names of environment variables in it are looked up in this process's environment.
     pub fn from_path(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let name = path.as_ref().display().to_string();
         let text = read(path.as_ref()).map_err(|problem| ConfigError::one(format!("{name}: {problem}")))?;
         Self::from_toml(&text, &name, &|variable| std::env::var(variable).ok())
+    }
+
+    /// Reads the admin API's listener alone: whoever gives orders to a gateway needs none of its providers' keys.
+    pub fn admin_from_path(path: impl AsRef<Path>) -> Result<Option<AdminConfig>, ConfigError> {
+        let name = path.as_ref().display().to_string();
+        let text = read(path.as_ref()).map_err(|problem| ConfigError::one(format!("{name}: {problem}")))?;
+        check::admin_alone(&text, &name, &|variable| std::env::var(variable).ok())
     }
 
     /// Reads `text`; `file` is what problems call it.
@@ -234,6 +280,9 @@ impl Config {
     /// Checks what a gateway needs: an address of this machine only, and something to serve.
     pub fn check_gateway(&self) -> Result<(), ConfigError> {
         check::listen(self.server.listen).map_err(ConfigError::one)?;
+        if let Some(AdminConfig { listen, token }) = &self.admin {
+            check::admin_listen(*listen, token.is_some()).map_err(ConfigError::one)?;
+        }
         match self.chains.is_empty() {
             true => Err(ConfigError::one("no chain is defined: add [chain.NAME] with its `targets`".into())),
             false => Ok(()),
@@ -255,6 +304,9 @@ impl TargetConfig {
         Self { provider: provider.into(), model: model.into(), lane: Lane::Usual, place: None }
     }
 }
+
+#[cfg(feature = "server")]
+pub(crate) use check::admin_listen;
 
 fn read(path: &Path) -> Result<String, String> {
     let file = fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;

@@ -59,7 +59,16 @@ fn the_example_file_shows_every_setting() {
         let names = calls.iter().flat_map(|call| source.split(call).skip(1));
         let names: Vec<_> = names.map(|rest| rest.split('"').next().unwrap()).collect();
         assert!(names.len() > 12, "the settings were not found: {names:?}");
-        let more = ["open_min", "open_max", "backoff_min", "backoff_max", "when_too_long", "when_filtered"];
+        let more = [
+            "open_min",
+            "open_max",
+            "backoff_min",
+            "backoff_max",
+            "when_too_long",
+            "when_filtered",
+            "key_env",
+            "token_env",
+        ];
         for name in names.into_iter().chain(more) {
             let known = EXAMPLE.contains(&format!("{name} = ")) || EXAMPLE.contains(&format!("[{name}"));
             assert!(known || EXAMPLE.contains(&format!(".{name}]")), "mainstay.toml does not show `{name}`");
@@ -171,6 +180,24 @@ fn a_key_comes_from_the_environment_and_is_never_shown() {
     assert_eq!(told, ["m.toml:3:11: the environment variable `NOT_SET` is not set: put the key there"]);
     let told = problems("[provider.a]\nkind = \"openai\"\napi_key = \"sk-canary\"\n").join("\n");
     assert!(told.contains("m.toml:3:11: ") && told.contains("key_env") && !told.contains("canary"), "{told}");
+}
+
+#[test]
+fn the_admin_api_is_for_this_machine_unless_there_is_a_token() {
+    let env = |name: &str| (name == "TOKEN").then(|| "canary-0123456789".to_string());
+    let read = |text: &str| Config::from_toml(text, "m.toml", &env);
+    let default = read("").unwrap().admin.unwrap();
+    assert!(default.listen == "127.0.0.1:8081".parse().unwrap() && default.token.is_none()); // GW10
+    assert!(read("admin = false\n").unwrap().admin.is_none());
+    let open = read("[admin]\nlisten = \"0.0.0.0:8081\"\ntoken_env = \"TOKEN\"\n").unwrap();
+    open.check_targets(&[]).unwrap();
+    assert!(open.admin.as_ref().unwrap().token.is_some() && !format!("{open:?}").contains("canary"));
+    let told = |text| read(text).unwrap_err().to_string();
+    assert!(told("[admin]\nlisten = \"[::]:1\"\n").contains("m.toml:2:10: cannot serve")); // GW10
+    assert!(told("[admin]\nlisten = \"[::]:1\"\ntoken_env = false\n").contains("without a token"));
+    assert!(told("[admin]\ntoken_env = \"NOT_SET\"\n").contains("`NOT_SET` is not set"));
+    let shown = told("[admin]\ntoken = \"canary\"\n");
+    assert!(shown.contains("m.toml:2:9") && shown.contains("`token_env`") && !shown.contains("canary"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `250ms`, `5s`, `2m`, `1h`; whole numbers only.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let millis = match unit {
         "ms" => 1,

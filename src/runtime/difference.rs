@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 
-use crate::config::{ChainConfig, Config, ProviderConfig, ProviderKind};
+use crate::config::{AdminConfig, ChainConfig, Config, ProviderConfig, ProviderKind};
 
 /// What another configuration changed in a runtime.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reloaded {
     /// The providers.
     pub providers: Changed,
@@ -18,7 +19,7 @@ pub struct Reloaded {
 }
 
 /// Names, in the order of their file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Changed {
     /// They are new.
     pub added: Vec<String>,
@@ -93,14 +94,25 @@ pub(super) fn is_same_account(old: &ProviderKind, new: &ProviderKind) -> bool {
     match (old, new) {
         (OpenAi { base_url, key }, OpenAi { base_url: new_url, key: new_key })
         | (Anthropic { base_url, key }, Anthropic { base_url: new_url, key: new_key }) => {
-            let exposed =
-                |key: &Option<secrecy::SecretString>| key.as_ref().map(|key| key.expose_secret().to_string());
-            base_url == new_url && exposed(key) == exposed(new_key)
+            base_url == new_url && is_same_secret(key.as_ref(), new_key.as_ref())
         }
         (Scripted { fail_first, of_every }, Scripted { fail_first: new_first, of_every: new_every }) => {
             (fail_first, of_every) == (new_first, new_every)
         }
         _ => false,
+    }
+}
+
+fn is_same_secret(old: Option<&SecretString>, new: Option<&SecretString>) -> bool {
+    old.map(ExposeSecret::expose_secret) == new.map(ExposeSecret::expose_secret)
+}
+
+fn is_same_admin(old: Option<&AdminConfig>, new: Option<&AdminConfig>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => {
+            old.listen == new.listen && is_same_secret(old.token.as_ref(), new.token.as_ref())
+        }
+        (old, new) => old.is_none() && new.is_none(),
     }
 }
 
@@ -117,6 +129,9 @@ fn after_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.max_connections", old.server.max_connections != new.server.max_connections),
         ("server.max_body", old.server.max_body != new.server.max_body),
         ("server.drain", old.server.drain != new.server.drain),
+        ("server.drain_delay", old.server.drain_delay != new.server.drain_delay),
+        ("egress", old.egress != new.egress),
+        ("admin", !is_same_admin(old.admin.as_ref(), new.admin.as_ref())),
         ("log", old.log != new.log),
     ];
     settings.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
@@ -173,6 +188,11 @@ mod tests {
                 format!("data_dir = \"d\"\n[server]\nlisten = \"127.0.0.1:1\"\nmax_body = \"1MiB\"\n{FILE}"),
                 "one",
                 "not applied before a restart: data_dir, server.listen, server.max_body",
+            ),
+            (
+                format!("egress = [\"1.1.1.1:443\"]\n[server]\ndrain_delay = \"5s\"\n{FILE}"),
+                "one",
+                "not applied before a restart: server.drain_delay, egress",
             ),
         ];
         for (text, key, line) in cases {

@@ -31,9 +31,9 @@ impl Runtime {
             return Err(self.reject(error));
         }
         let reloaded = Reloaded::between(&self.config, &config);
-        let (server, log, data_dir) =
-            (self.config.server.clone(), self.config.log.clone(), self.config.data_dir.clone());
-        self.config = Config { server, log, data_dir, ..config };
+        let Config { server, admin, log, data_dir, egress, .. } = std::mem::take(&mut self.config);
+        self.config = Config { server, admin, log, data_dir, egress, ..config };
+        count("applied");
         let summary = reloaded.to_string();
         tracing::info!(%summary, "configuration applied");
         self.events().publish(EventKind::ConfigApplied { summary: summary.into() });
@@ -43,6 +43,7 @@ impl Runtime {
     /// Tells everybody that a configuration was not taken, and why.
     pub fn reject(&self, error: Error) -> Error {
         let reason = error.to_string();
+        count("rejected");
         tracing::error!(%reason, "configuration rejected: the one before still holds");
         self.events().publish(EventKind::ConfigRejected { reason: reason.into() });
         error
@@ -89,4 +90,8 @@ impl Runtime {
         };
         Ok(change.keep(desk, provider.policy, other)?)
     }
+}
+
+fn count(result: &'static str) {
+    metrics::counter!("mainstay_config_reloads_total", "result" => result).increment(1);
 }

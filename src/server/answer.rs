@@ -39,19 +39,24 @@ const LONGEST_ID: usize = 128;
 pub(super) async fn stamp(State(gateway): State<Gateway>, mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers()).unwrap_or_else(|| gateway.0.system.commons().new_id());
     let caller = Caller { id: id.clone(), dialect: Dialect::of(&request) };
-    let checked = check_host(&request);
+    let checked = check_one_host(&request).and_then(|()| check_host(&request));
     request.extensions_mut().insert(caller.clone());
     let mut response = match checked {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.to(&caller),
     };
     let headers = response.headers_mut();
-    put(headers, X_REQUEST_ID, &id);
-    put(headers, REQUEST_ID, &id);
+    put_ids(headers, &id);
     headers.entry(PROVIDER).or_insert(HeaderValue::from_static("none"));
     headers.entry(ATTEMPTS).or_insert(HeaderValue::from_static("0"));
     stamp_mode(&gateway, headers);
     response
+}
+
+/// Both vendors' names for the id of a request.
+pub(super) fn put_ids(headers: &mut HeaderMap, id: &str) {
+    put(headers, X_REQUEST_ID, id);
+    put(headers, REQUEST_ID, id);
 }
 
 fn stamp_mode(gateway: &Gateway, headers: &mut HeaderMap) {
@@ -79,20 +84,25 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 }
 
 /// The caller's own id, if it is a sane one.
-fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
+pub(super) fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
     let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
     let sane = !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|b| b.is_ascii_graphic());
     sane.then(|| id.into())
 }
 
-/// Clients are not authenticated, so the gateway serves this machine only: no page of another site may spend
-/// tokens through a visitor's browser, neither directly (`Origin`) nor under a borrowed name (`Host`).
-fn check_host(request: &Request) -> Result<(), Refusal> {
+/// Whoever stands between us and a client must mean the same host as we do.
+pub(super) fn check_one_host(request: &Request) -> Result<(), Refusal> {
     let hosts = request.headers().get_all(header::HOST).iter().count();
     if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
         let message = "A request needs exactly one Host header.";
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_host", message));
     }
+    Ok(())
+}
+
+/// Clients are not authenticated, so the gateway serves this machine only: no page of another site may spend
+/// tokens through a visitor's browser, neither directly (`Origin`) nor under a borrowed name (`Host`).
+pub(super) fn check_host(request: &Request) -> Result<(), Refusal> {
     let target = request.uri().authority().is_none_or(|target| is_loopback(target.as_str()));
     if target && is_local(request.headers()) { Ok(()) } else { Err(foreign_site()) }
 }

@@ -77,7 +77,7 @@ fn travelling(headers: &HeaderMap, request: Request) -> Request {
     readable.fold(request, |request, (name, value)| request.header(name, value))
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
+pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
@@ -116,7 +116,7 @@ async fn answered(gateway: &Gateway, chain: &Chain, request: Request, caller: Ca
 }
 
 async fn whole(gateway: &Gateway, chain: &Chain, request: Request, caller: &Caller) -> Response {
-    let Some(answer) = gateway.0.cut.run_until_cancelled(chain.call(request)).await else {
+    let Some(answer) = gateway.0.ending.cut.run_until_cancelled(chain.call(request)).await else {
         let message = "This gateway is shutting down: send the request to another one, or again in a moment.";
         return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message).to(caller);
     };
@@ -136,7 +136,7 @@ async fn streamed(gateway: &Gateway, chain: &Chain, request: Request, caller: Ca
     match chain.stream(request).await {
         Ok(reply) => {
             let story = reply.story.clone();
-            let relay = Relay { reply, cut: gateway.0.cut.clone(), api, caller, sent: 0 };
+            let relay = Relay { reply, cut: gateway.0.ending.cut.clone(), api, caller, sent: 0 };
             let mut response = Response::new(Body::from_stream(relay.into_stream()));
             answer::credit(&mut response, &story);
             as_events(&mut response);

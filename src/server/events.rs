@@ -63,7 +63,7 @@ impl Reader {
         if std::mem::take(&mut self.wants_snapshot) {
             return Some((Ok(self.snapshot().into()), self));
         }
-        let draining = self.gateway.0.draining.clone();
+        let draining = self.gateway.0.ending.draining.clone();
         let text = tokio::select! {
             biased;
             heard = self.feed.next() => match heard? {

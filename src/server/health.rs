@@ -20,7 +20,7 @@ pub(super) async fn livez(State(gateway): State<Gateway>, RawQuery(query): RawQu
 
 /// Should it get requests? Not while it drains. Degraded is still ready: it answers.
 pub(super) async fn readyz(State(gateway): State<Gateway>, RawQuery(query): RawQuery) -> Response {
-    let open = !gateway.0.draining.is_cancelled();
+    let open = !gateway.0.ending.draining.is_cancelled();
     checked(vec![("supervision", is_up(&gateway)), ("accepting", open)], query)
 }
 
@@ -65,7 +65,7 @@ pub(super) fn whole_status(gateway: &Gateway) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "boot": system.events().boot(),
         "uptime_seconds": uptime,
-        "draining": gateway.0.draining.is_cancelled(),
+        "draining": gateway.0.ending.draining.is_cancelled(),
         "mode": *system.mode().snapshot(),
         "providers": system.providers().map(|desk| desk.status(now)).collect::<Vec<_>>(),
         "chains": system.chains().map(|chain| described(&chain)).collect::<Vec<_>>(),

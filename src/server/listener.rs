@@ -1,31 +1,57 @@
-//! The supervised actor of the public listener.
+//! The supervised actor of one listener.
 //!
 //! The socket is bound once, before the tree starts, and shared by all lives: a crash of the actor loses no
 //! port, refuses no connection, and cuts no running request. A shutdown closes it. How connections are served
-//! is in [`accept`](super::accept).
+//! is in [`accept`](super::accept), and what is served comes in as a [`Post`].
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use axum::Router;
 use mainstay_actors::{
     commons::Timer,
     shell::{Behavior, Cx, Failure, Start},
-    supervision::{BadSpec, ChildSpec, Handle, RestartPolicy, Shutdown, Supervisor},
+    supervision::{ChildSpec, Handle, Shutdown},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Gateway, accept};
+use super::accept;
 
 /// After the drain, streams have this long to send their last event.
-pub(crate) const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What a listener serves, and how it ends.
+#[derive(Clone)]
+pub(super) struct Post {
+    /// Its place in the tree.
+    pub(super) path: &'static str,
+    pub(super) router: Router,
+    pub(super) limits: accept::Limits,
+    pub(super) ending: Ending,
+}
+
+/// A listener that is to end says so, goes on for a while, lets running requests finish, and cuts the rest.
+#[derive(Clone, Default)]
+pub(super) struct Ending {
+    /// How long requests are still taken on after it was said that they should go elsewhere.
+    pub(super) delay: Duration,
+    /// How long running requests may go on after that.
+    pub(super) drain: Duration,
+    /// Requests should go elsewhere.
+    pub(super) draining: CancellationToken,
+    /// The time to finish is over.
+    pub(super) cut: CancellationToken,
+}
 
 /// What the listener tells itself.
-pub(crate) enum Note {
+pub(super) enum Note {
     /// The accept loop ended.
     Ended(accept::Served),
+    /// Whoever sends requests here had time to notice.
+    Close,
     /// The drain is over.
     Cut,
 }
@@ -44,39 +70,37 @@ impl Door {
     }
 }
 
-pub(crate) struct Listener {
-    gateway: Gateway,
+pub(super) struct Listener {
+    post: Post,
     door: Door,
     stop: CancellationToken,
     /// A life that ends otherwise than by shutdown takes its accept loop along.
     _stop_on_drop: DropGuard,
-    cut: Option<Timer>,
+    next_step: Option<Timer>,
 }
 
 impl Listener {
-    /// The `server` branch of the tree.
-    pub(crate) fn branch(gateway: Gateway, socket: TcpListener) -> Result<ChildSpec, BadSpec> {
-        let commons = gateway.0.system.commons().clone();
-        let (listener, _) = Self::spec(gateway, socket);
-        Supervisor::spec("root/server", RestartPolicy::default(), vec![listener], &commons)
-            .map(|(spec, _)| spec)
-    }
-
-    fn spec(gateway: Gateway, socket: TcpListener) -> (ChildSpec, Handle<Note>) {
+    pub(super) fn spec(post: Post, socket: TcpListener) -> (ChildSpec, Handle<Note>) {
         let door = Door(Arc::new(Mutex::new(Some(Arc::new(socket)))));
-        let shutdown = gateway.0.limits.drain + 2 * LAST_WORDS;
+        let (path, shutdown) = (post.path, post.ending.delay + post.ending.drain + 2 * LAST_WORDS);
         let make = move |_| {
             let stop = CancellationToken::new();
             Self {
-                gateway: gateway.clone(),
+                post: post.clone(),
                 door: door.clone(),
                 _stop_on_drop: stop.clone().drop_guard(),
                 stop,
-                cut: None,
+                next_step: None,
             }
         };
-        let (spec, handle) = ChildSpec::new("root/server/public", make);
+        let (spec, handle) = ChildSpec::new(path, make);
         (spec.shutdown(Shutdown::Within(shutdown)), handle)
+    }
+
+    fn close(&mut self, cx: &Cx<Note>) {
+        self.door.close();
+        self.stop.cancel();
+        self.next_step = Some(cx.after(self.post.ending.drain, Note::Cut));
     }
 }
 
@@ -86,16 +110,16 @@ impl Behavior for Listener {
     async fn started(&mut self, cx: &Cx<Note>) -> Result<Start, Failure> {
         let closed = || Failure("its socket is closed: the process is stopping".into());
         let socket = self.door.socket().ok_or_else(closed)?;
-        let limits = accept::Limits::new(self.gateway.0.limits.max_connections);
-        let drain = self.gateway.0.limits.drain + LAST_WORDS;
-        let serving = accept::serve(socket, self.gateway.router(), limits, self.stop.clone(), drain);
+        let Post { router, limits, ending, .. } = self.post.clone();
+        let serving = accept::serve(socket, router, limits, self.stop.clone(), ending.drain + LAST_WORDS);
         cx.spawn(async move { Note::Ended(serving.await) });
         Ok(Start::Ready)
     }
 
     async fn handle(&mut self, note: Note, cx: &Cx<Note>) -> Result<(), Failure> {
         match note {
-            Note::Cut => self.gateway.0.cut.cancel(),
+            Note::Close => self.close(cx),
+            Note::Cut => self.post.ending.cut.cancel(),
             Note::Ended(served) if self.stop.is_cancelled() => {
                 if served.cut > 0 {
                     tracing::warn!(connections = served.cut, "cut at the end of the drain");
@@ -108,20 +132,25 @@ impl Behavior for Listener {
     }
 
     fn shutdown(&mut self, cx: &Cx<Note>) {
-        self.gateway.0.draining.cancel();
-        self.door.close();
-        self.stop.cancel();
-        self.cut = Some(cx.after(self.gateway.0.limits.drain, Note::Cut));
+        self.post.ending.draining.cancel();
+        match self.post.ending.delay {
+            Duration::ZERO => self.close(cx),
+            delay => self.next_step = Some(cx.after(delay, Note::Close)),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use mainstay_actors::{clock::SystemClock, supervision::SlotState, system::SystemBuilder};
+    use mainstay_actors::{
+        clock::SystemClock,
+        supervision::{RestartPolicy, SlotState, Supervisor},
+        system::SystemBuilder,
+    };
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::server::GatewayLimits;
+    use crate::server::{Gateway, GatewayLimits};
 
     #[tokio::test]
     async fn a_crash_of_the_listener_loses_no_port_and_cuts_no_running_request() {
@@ -131,7 +160,7 @@ mod tests {
         let mut listener = None;
         let with_listener = |system: &mainstay_actors::system::System| {
             let gateway = Gateway::new(system.clone(), None, GatewayLimits::default());
-            let (spec, handle) = Listener::spec(gateway, socket);
+            let (spec, handle) = Listener::spec(gateway.post(), socket);
             listener = Some(handle);
             let (server, _) =
                 Supervisor::spec("root/server", RestartPolicy::default(), vec![spec], system.commons())?;

@@ -58,6 +58,11 @@ fn describe() {
     );
     describe_gauge!("mainstay_breaker_state", count, "1 for the state that a provider's circuit is in");
     describe_counter!("mainstay_breaker_transitions_total", count, "Changes of a provider's circuit");
+    describe_counter!(
+        "mainstay_config_reloads_total",
+        count,
+        "Configurations that were read while running, by result: `applied`, or `rejected`"
+    );
     describe_gauge!("mainstay_mode", count, "1 for the mode that the system is in");
     describe_counter!("mainstay_mode_transitions_total", count, "Changes of the mode");
     describe_counter!("mainstay_actor_restarts_total", count, "Restarts by actor");

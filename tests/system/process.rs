@@ -44,6 +44,8 @@ impl Drop for Folder {
 pub(crate) struct Process {
     child: Child,
     pub(crate) url: String,
+    /// Where the admin API is.
+    pub(crate) admin: String,
     welcome: String,
     _folder: Folder,
 }
@@ -76,7 +78,9 @@ impl Process {
         }
         let url = welcome.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
         let url = url.trim_end_matches(',').to_string();
-        Self { child, url, welcome, _folder: folder }
+        let admin = welcome.split("Admin:  ").nth(1).and_then(|rest| rest.split("/admin/").next());
+        let admin = admin.unwrap_or_default().to_string();
+        Self { child, url, admin, welcome, _folder: folder }
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -190,10 +194,17 @@ async fn a_second_signal_ends_at_once() {
 }
 
 async fn refused(folder: &Folder, args: &[&str]) -> (Option<i32>, String) {
+    let (code, _, said) = ran(folder, args).await;
+    (code, said)
+}
+
+/// The code that the command ended with, what it printed, and what it complained of.
+pub(crate) async fn ran(folder: &Folder, args: &[&str]) -> (Option<i32>, String, String) {
     let mut command = tokio::process::Command::from(command(folder));
     let output = command.args(args).kill_on_drop(true).output();
     let output = tokio::time::timeout(Duration::from_secs(20), output).await.expect("it runs").unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use mainstay::{
     Config, Mode, Runtime,
     providers::scripted::{Fault, Script, Scripted},
-    server::GatewayLimits,
+    server::{GatewayLimits, admin::AdminAccess},
 };
 use serde_json::{Value, json};
 
@@ -50,6 +50,8 @@ pub(crate) struct World {
     pub(crate) b: Scripted,
     pub(crate) runtime: Runtime,
     pub(crate) url: String,
+    /// Where the admin API is.
+    pub(crate) admin: String,
     http: reqwest::Client,
 }
 
@@ -64,6 +66,13 @@ pub(crate) struct Answer {
 pub(crate) async fn scripted(name: &str) -> Scripted {
     let script = Script { name: name.into(), ..Script::default() };
     Scripted::start(([127, 0, 0, 1], 0).into(), script).await.unwrap()
+}
+
+/// A socket at any free port, and its address.
+pub(crate) async fn listening() -> (tokio::net::TcpListener, String) {
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    (socket, url)
 }
 
 pub(crate) fn http() -> reqwest::Client {
@@ -115,12 +124,12 @@ impl World {
 
     async fn build(speaks: Speaks, providers: [Speaks; 2], limits: GatewayLimits, timeouts: &str) -> Self {
         let (a, b) = (scripted("a").await, scripted("b").await);
-        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", socket.local_addr().unwrap());
+        let ((socket, url), (admin_socket, admin)) = (listening().await, listening().await);
         let config = config(providers, &a.base_url(), &b.base_url(), timeouts);
         let builder = Runtime::builder().config(config).gateway(socket, limits, None);
+        let builder = builder.admin(admin_socket, AdminAccess::default());
         let runtime = builder.start().await.unwrap();
-        Self { speaks, a, b, runtime, url, http: http() }
+        Self { speaks, a, b, runtime, url, admin, http: http() }
     }
 
     pub(crate) async fn ask(&self, prompt: &str) -> Answer {
@@ -152,6 +161,16 @@ impl World {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         answered(self.http.get(format!("{}{path}", self.url))).await
+    }
+
+    /// An operator asks.
+    pub(crate) async fn see(&self, path: &str) -> Answer {
+        answered(self.http.get(format!("{}{path}", self.admin))).await
+    }
+
+    /// An operator gives an order.
+    pub(crate) async fn order(&self, path: &str, body: &str) -> Answer {
+        answered(self.http.post(format!("{}{path}", self.admin)).body(body.to_string())).await
     }
 
     pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {

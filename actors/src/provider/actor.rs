@@ -24,7 +24,7 @@ use crate::{
     mode::board::{Concern, Health, Reporter},
     ports::Provider,
     shell::{Behavior, Cx, Failure, Start},
-    supervision::{ChildSpec, Legacy, Vault, slot::slot, tree::Node},
+    supervision::{ChildSpec, Legacy, Reply, Vault, slot::slot, tree::Node},
 };
 
 /// When a probe that has no timeout is given up for lost.
@@ -43,6 +43,8 @@ pub enum ProviderNews {
     Slow(Slow),
     /// Somebody wants something.
     Order(Order),
+    /// Somebody wants something, and waits until it is done.
+    Ordered(Order, Reply<()>),
     /// A wait is over: for an open time, for a step of a half-open circuit, or for a probe.
     Wake,
     /// A probe of its own ended.
@@ -71,6 +73,8 @@ pub struct Slow {
 pub enum Order {
     /// Take it out.
     Isolate {
+        /// That model alone; nothing: the whole account.
+        model: Option<Arc<Circuit>>,
         /// Until when; nothing: until it is closed.
         until: Option<Instant>,
         /// Who wants it, and why.
@@ -311,9 +315,11 @@ impl ProviderActor {
     fn ordered(&mut self, order: Order, cx: &Cx<ProviderNews>) {
         let (desk, now) = (self.desk.clone(), cx.commons().now());
         match order {
-            Order::Isolate { until, reason } => self.change(desk.account(), cx, |known| {
-                known.breaker.isolate(until, now) && known.story.ordered(reason)
-            }),
+            Order::Isolate { model, until, reason } => {
+                self.change(model.as_ref().unwrap_or(desk.account()), cx, |known| {
+                    known.breaker.isolate(until, now) && known.story.ordered(reason)
+                });
+            }
             Order::Close => {
                 for circuit in self.circuits() {
                     self.change(&circuit, cx, |known| known.breaker.close(now));
@@ -517,6 +523,10 @@ impl Behavior for ProviderActor {
             ProviderNews::Outcome(outcome) => self.heard(outcome, cx),
             ProviderNews::Slow(slow) => self.slow(&slow, cx),
             ProviderNews::Order(order) => self.ordered(order, cx),
+            ProviderNews::Ordered(order, done) => {
+                self.ordered(order, cx);
+                done.send(());
+            }
             ProviderNews::Wake => self.woken(cx),
             ProviderNews::Probed(probed) => self.probed(probed, cx),
         }

@@ -29,7 +29,7 @@ use crate::{
     error::ErrorKind,
     ports::{Clock, Provider},
     shell::contain_now,
-    supervision::Handle,
+    supervision::{CallError, Handle, Patience},
 };
 
 /// One provider as callers know it. It outlives every life of the actor behind it.
@@ -175,12 +175,18 @@ impl ProviderDesk {
     /// `reason` is told to everybody; it should say who did it and why.
     pub fn isolate(&self, time: Option<Duration>, reason: impl Into<Arc<str>>) {
         let until = time.map(|time| self.now() + time);
-        self.tell(ProviderNews::Order(Order::Isolate { until, reason: reason.into() }));
+        self.tell(ProviderNews::Order(Order::Isolate { model: None, until, reason: reason.into() }));
     }
 
     /// Lets calls pass again at once: closes the circuits of the account and of all models.
     pub fn close(&self) {
         self.tell(ProviderNews::Order(Order::Close));
+    }
+
+    /// Does what somebody wants, and waits until it is done; an order that reaches no life of the actor goes to the
+    /// next one.
+    pub async fn carry_out(&self, order: Order, within: Duration) -> Result<(), CallError> {
+        self.actor.call(|done| ProviderNews::Ordered(order, done), within, Patience::Wait).await
     }
 
     /// Takes back all that was held against it since then: it was not its fault.
@@ -382,8 +388,9 @@ impl ProviderDesk {
 
     /// How it is.
     pub fn status(&self, now: Instant) -> ProviderStatus {
-        let models: Vec<_> = self.models().iter().map(|model| CircuitStatus::of(model, now)).collect();
-        let account = CircuitStatus::of(&self.account, now);
+        let unix = self.clock.unix_time();
+        let models: Vec<_> = self.models().iter().map(|model| CircuitStatus::of(model, now, unix)).collect();
+        let account = CircuitStatus::of(&self.account, now, unix);
         let worst = models.iter().rev().max_by_key(|model| model.severity());
         let deciding = worst.filter(|_| account.severity() == 0).unwrap_or(&account);
         ProviderStatus {
@@ -391,6 +398,7 @@ impl ProviderDesk {
             circuit: deciding.circuit,
             reason: deciding.reason.clone(),
             since_unix_ms: deciding.since_unix_ms,
+            until_unix_ms: deciding.until_unix_ms,
             probe_in_ms: deciding.probe_in_ms,
             in_flight: self.in_flight(),
             waiting: self.bulkhead.waiting(),
@@ -417,6 +425,9 @@ pub struct ProviderStatus {
     /// Since when it is not closed, in milliseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since_unix_ms: Option<u64>,
+    /// Until when nothing passes, in milliseconds since the Unix epoch; nothing, if no time is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until_unix_ms: Option<u64>,
     /// Milliseconds until a call may try it, while nothing passes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_in_ms: Option<u64>,
@@ -457,6 +468,9 @@ pub struct CircuitStatus {
     /// Since when it is not closed, in milliseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since_unix_ms: Option<u64>,
+    /// Until when nothing passes, in milliseconds since the Unix epoch; nothing, if no time is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until_unix_ms: Option<u64>,
     /// Milliseconds until a call may try it, while nothing passes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probe_in_ms: Option<u64>,
@@ -477,9 +491,9 @@ impl CircuitStatus {
             .map_or(0, |at| at as u8 + 1)
     }
 
-    fn of(circuit: &Circuit, now: Instant) -> Self {
+    fn of(circuit: &Circuit, now: Instant, unix: Duration) -> Self {
         let view = circuit.view.load();
-        let until = view.state.shut_until();
+        let left = view.state.shut_until().map(|until| until.saturating_duration_since(now));
         let share = if let State::HalfOpen(Trial::Share(share)) = view.state { Some(share) } else { None };
         Self {
             model: circuit.model().cloned(),
@@ -487,7 +501,8 @@ impl CircuitStatus {
             share,
             reason: view.reason.clone(),
             since_unix_ms: view.since_unix_ms,
-            probe_in_ms: until.map(|until| until.saturating_duration_since(now).as_millis() as u64),
+            until_unix_ms: left.map(|left| (unix + left).as_millis() as u64),
+            probe_in_ms: left.map(|left| left.as_millis() as u64),
             limits: circuit.limits(now),
             answered: circuit.answered.load(Ordering::Relaxed),
             failed: circuit.failed.load(Ordering::Relaxed),
