@@ -11,7 +11,7 @@ use toml::de::DeTable;
 
 use super::{
     AdminConfig, ChainConfig, Config, ConfigError, Env, LogConfig, LogFormat, ProviderConfig, ProviderKind,
-    ServerConfig, TargetConfig, policy,
+    ServerConfig, TargetConfig, cache, policy,
     section::{Section, Source, did_you_mean},
 };
 use crate::providers::check_address;
@@ -60,6 +60,7 @@ fn whole(mut file: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Config
     let egress = egress(&mut file, source);
     let server = file.section("server", source).map(|section| server(section, source));
     let admin = admin(&mut file, env, source);
+    let cache = cache::cache(&mut file, env, source);
     let log = file.section("log", source).map(|section| log(section, source));
     let providers = file.section("provider", source).map(|section| section.named(source)).unwrap_or_default();
     let providers =
@@ -68,7 +69,7 @@ fn whole(mut file: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Config
     let chains = chains.into_iter().map(|(name, section)| chain(name, section, source)).collect();
     file.finish(source);
     let (server, log) = (server.unwrap_or_default(), log.unwrap_or_default());
-    Config { server, admin, log, data_dir, egress, providers, chains }
+    Config { server, admin, cache, log, data_dir, egress, providers, chains }
 }
 
 /// Addresses, not names: who looks a name up asks somebody else first.
@@ -271,7 +272,7 @@ fn server_of(
 }
 
 /// A secret in the environment variable that the setting names.
-fn variable(
+pub(super) fn variable(
     setting: &'static str,
     example: &str,
     section: &mut Section<'_>,

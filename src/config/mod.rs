@@ -4,6 +4,7 @@
 //! [`units`] reads durations and sizes. All problems of a file are told at once, each with its line and
 //! column. Keys are never in a file: it names the environment variable that holds one.
 
+mod cache;
 mod check;
 mod policy;
 mod section;
@@ -29,6 +30,8 @@ use mainstay_actors::{
 };
 use secrecy::SecretString;
 
+pub use cache::{CacheConfig, RedisConfig};
+
 /// Reads an environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -42,6 +45,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// The admin API's listener; nothing: there is none.
     pub admin: Option<AdminConfig>,
+    /// What is kept of answers; nothing: none is.
+    pub cache: Option<CacheConfig>,
     /// What the command logs, and how.
     pub log: LogConfig,
     /// Where everything is kept that outlives the process; without it nothing does.
@@ -217,6 +222,7 @@ impl Default for Config {
         Self {
             server: ServerConfig::default(),
             admin: Some(AdminConfig::default()),
+            cache: Some(CacheConfig::default()),
             log: LogConfig::default(),
             data_dir: None,
             egress: Vec::new(),

@@ -190,6 +190,17 @@ impl<'a> Section<'a> {
         )
     }
 
+    pub(super) fn flag(&mut self, key: &'static str, default: bool, source: &mut Source<'_>) -> bool {
+        let Some(value) = self.member(key) else { return default };
+        match value.get_ref() {
+            DeValue::Boolean(flag) => *flag,
+            _ => {
+                source.wrong(value.span().start, format!("`{key}` must be true or false"));
+                default
+            }
+        }
+    }
+
     /// Is the member a number?
     pub(super) fn is_number(&self, key: &str) -> bool {
         let number = |(name, _, value): &(&str, usize, &Value<'_>)| {

@@ -82,11 +82,11 @@ pub struct CacheControl {
 /// What the cache does unless a caller asks for something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CachePolicy {
-    /// How long an answer is fresh, 1 s to 366 d. Until then it is given without asking anybody.
+    /// How long an answer is fresh, 1 s to 8760 h. Until then it is given without asking anybody.
     pub ttl: Duration,
-    /// How long after that it is still given at once, while a fresh one is asked for behind it, 0 s to 366 d.
+    /// How long after that it is still given at once, while a fresh one is asked for behind it, 0 s to 8760 h.
     pub stale: Duration,
-    /// How long after its freshness it is given, marked as stale, when nobody answers, 0 s to 366 d.
+    /// How long after its freshness it is given, marked as stale, when nobody answers, 0 s to 8760 h.
     pub stale_if_error: Duration,
     /// How long a verdict on the request itself is kept (a prompt that is too long, say), 0 s to 1 h; 0 s: not at all.
     pub negative_ttl: Duration,
@@ -96,6 +96,8 @@ pub struct CachePolicy {
     pub sampled: bool,
     /// May answers be kept that call the caller's tools? Each repetition calls them again.
     pub tool_calls: bool,
+    /// Are the events of a kept stream given as slowly as they came, rather than at once?
+    pub paced: bool,
 }
 
 impl Default for CachePolicy {
@@ -108,20 +110,21 @@ impl Default for CachePolicy {
             max_entry: 1 << 20,
             sampled: false,
             tool_calls: false,
+            paced: false,
         }
     }
 }
 
 /// The longest that an entry may stay in any window.
-pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+pub const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl CachePolicy {
     /// What is out of its range.
     pub fn check(&self) -> Result<(), &'static str> {
         let rules = [
-            ((1..=LONGEST.as_secs()).contains(&self.ttl.as_secs()), "`ttl` must be 1s to 366d"),
-            (self.stale <= LONGEST, "`stale` must be 0s to 366d"),
-            (self.stale_if_error <= LONGEST, "`stale_if_error` must be 0s to 366d"),
+            ((1..=LONGEST.as_secs()).contains(&self.ttl.as_secs()), "`ttl` must be 1s to 8760h"),
+            (self.stale <= LONGEST, "`stale` must be 0s to 8760h"),
+            (self.stale_if_error <= LONGEST, "`stale_if_error` must be 0s to 8760h"),
             (self.negative_ttl <= Duration::from_secs(3600), "`negative_ttl` must be 0s to 1h"),
             ((1 << 10..=16 << 20).contains(&self.max_entry), "`max_entry` must be 1KiB to 16MiB"),
         ];

@@ -156,15 +156,13 @@ impl Tier {
             self.troubled(Trouble::Slow, format!("did not answer within {} ms", self.deadline.as_millis()));
         }
         match found.ok()? {
-            Ok(Ok(Found::Entry(entry))) => Some(entry),
-            Ok(Ok(Found::Nothing)) => None,
-            Ok(Ok(Found::Corrupt)) => {
-                self.stats.add(Happened::Corrupt, 1);
-                None
-            }
+            Ok(Ok(Found::Entry(entry))) => return Some(entry),
+            Ok(Ok(Found::Nothing)) => {}
+            Ok(Ok(Found::Corrupt)) => self.stats.add(Happened::Corrupt, 1),
             Ok(Err(error)) => self.troubled(Trouble::Failed, error.to_string()),
             Err(exit) => self.troubled(Trouble::Failed, exit.to_string()),
         }
+        None
     }
 
     /// Keeps an entry there, some time later.
@@ -175,12 +173,11 @@ impl Tier {
     }
 
     /// One that is lost is made up for by the next.
-    fn troubled(&self, trouble: Trouble, text: String) -> Option<Arc<Entry>> {
+    fn troubled(&self, trouble: Trouble, text: String) {
         let event = if trouble == Trouble::Slow { Happened::TimedOut } else { Happened::Failed };
         self.stats.add(event, 1);
         if let Some(actor) = self.actor.get() {
             let _ = actor.tell(TierNews::Troubled(trouble, text.into()));
         }
-        None
     }
 }
