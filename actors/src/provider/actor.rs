@@ -433,15 +433,16 @@ impl ProviderActor {
             let model = circuit.model().cloned();
             cx.commons().events.publish(EventKind::CircuitChanged { provider, model, from, to, reason });
         }
-        self.show(circuit);
+        self.show(circuit, Some(view.state));
         self.tell_health(cx);
     }
 
-    fn show(&self, circuit: &Circuit) {
-        let state = circuit.state().name();
+    /// What nobody looks after any more is in no state.
+    fn show(&self, circuit: &Circuit, state: Option<State>) {
+        let state = state.map(State::name);
         for name in State::NAMES {
             metrics::gauge!("mainstay_breaker_state", "provider" => self.desk.name.to_string(), "model" => label_of(circuit), "state" => name)
-                .set(f64::from(u8::from(name == state)));
+                .set(f64::from(u8::from(state == Some(name))));
         }
     }
 
@@ -508,7 +509,7 @@ impl Behavior for ProviderActor {
             if circuit.view.load().generation != generation {
                 self.publish(&circuit, cx);
             }
-            self.show(&circuit);
+            self.show(&circuit, Some(circuit.state()));
         }
         self.desk.resize(self.vault.with(|memory| memory.places()));
         self.catch_up(cx);
@@ -531,5 +532,9 @@ impl Behavior for ProviderActor {
             ProviderNews::Probed(probed) => self.probed(probed, cx),
         }
         Ok(())
+    }
+
+    async fn stopped(&mut self, _: &Cx<ProviderNews>) {
+        self.circuits().iter().for_each(|circuit| self.show(circuit, None));
     }
 }
