@@ -18,6 +18,8 @@ mod examples;
 mod failover;
 #[path = "system/gateway.rs"]
 mod gateway;
+#[path = "system/gone.rs"]
+mod gone;
 #[path = "system/guides.rs"]
 mod guides;
 #[path = "system/pass_through.rs"]
