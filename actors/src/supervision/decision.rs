@@ -14,11 +14,12 @@ use std::{
     time::Instant,
 };
 
-use self::groups::Regroup;
 pub(crate) use self::words::{Action, Ending, Event, Id, Role, Standing};
+use self::{groups::Regroup, looked_at::LookedAt};
 use super::policy::{AutoShutdown, Restart, RestartPolicy};
 
 mod groups;
+mod looked_at;
 mod operator;
 mod restarts;
 mod words;
@@ -59,7 +60,7 @@ struct Child {
 #[derive(Debug)]
 pub(crate) struct Decision {
     policy: RestartPolicy,
-    children: BTreeMap<Id, Child>,
+    children: BTreeMap<Id, LookedAt<Child>>,
     next: Id,
     recent: VecDeque<Instant>,
     regroup: Option<Regroup>,
@@ -86,7 +87,8 @@ impl Decision {
     fn insert(&mut self, role: Role, incarnation: u64, phase: Phase, up_since: Option<Instant>) -> Id {
         let (id, wanted) = (self.next, phase != Phase::Down);
         self.next += 1;
-        self.children.insert(id, Child { role, phase, wanted, incarnation, up_since, in_a_row: 0 });
+        let child = Child { role, phase, wanted, incarnation, up_since, in_a_row: 0 };
+        self.children.insert(id, LookedAt(child));
         id
     }
 
@@ -148,8 +150,10 @@ impl Decision {
     }
 
     fn exited(&mut self, child: Id, ending: Ending, now: Instant, chance: f64) -> Vec<Action> {
-        let ended = |it: &&mut Child| !matches!(it.phase, Phase::Down | Phase::Waiting);
-        let Some(it) = self.children.get_mut(&child).filter(ended) else { return Vec::new() };
+        let Some(it) = self.children.get_mut(&child) else { return Vec::new() };
+        if matches!(it.phase, Phase::Down | Phase::Waiting) {
+            return Vec::new();
+        }
         let (role, wanted) = (it.role, it.wanted);
         let lived = std::mem::replace(&mut it.phase, Phase::Down);
         let reset_after = self.policy.reset_after;
