@@ -114,29 +114,19 @@ impl Decision {
 
     /// Takes in one event; `chance` is uniform in `[0, 1)`.
     pub(crate) fn on(&mut self, event: Event, now: Instant, chance: f64) -> Vec<Action> {
+        if event.life().is_some_and(|(child, life)| self.incarnation(child) != Some(life)) {
+            return Vec::new();
+        }
         match event {
             Event::Shutdown => self.close(),
             Event::Terminate { child } => self.terminate(child),
             Event::Revive { child } => self.revive(child),
-            Event::Started { child, incarnation } if self.is_current(child, incarnation) => {
-                self.started(child, now)
-            }
-            Event::Exited { child, incarnation, ending } if self.is_current(child, incarnation) => {
-                self.exited(child, ending, now, chance)
-            }
-            Event::BackoffOver { child, incarnation } if self.is_current(child, incarnation) => {
-                self.backoff_over(child)
-            }
-            Event::Overdue { child, incarnation } if self.is_current(child, incarnation) => {
-                self.overdue(child, now, chance)
-            }
-            Event::Hung { child, incarnation } if self.is_current(child, incarnation) => self.hung(child),
-            _ => Vec::new(),
+            Event::Started { child, .. } => self.started(child, now),
+            Event::Exited { child, ending, .. } => self.exited(child, ending, now, chance),
+            Event::BackoffOver { child, .. } => self.backoff_over(child),
+            Event::Overdue { child, .. } => self.overdue(child, now, chance),
+            Event::Hung { child, .. } => self.hung(child),
         }
-    }
-
-    fn is_current(&self, child: Id, incarnation: u64) -> bool {
-        self.incarnation(child) == Some(incarnation)
     }
 
     fn started(&mut self, child: Id, now: Instant) -> Vec<Action> {
