@@ -215,11 +215,10 @@ impl SystemBuilder {
         commons.health.tell_manager_at(looks);
         let policy = RestartPolicy::default();
         let (providers, actors) = Supervisor::spec("root/providers", policy, providers, &commons)?;
-        let all = directory.desks.values().cloned().collect();
-        let egress = reach.map(|reach| EgressActor::spec(reach, all, &commons));
         let (ended, root) = (watch::channel(None).0, OnceLock::new());
         directory.announce();
-        let directory = ArcSwap::from_pointee(directory);
+        let directory = Arc::new(ArcSwap::from_pointee(directory));
+        let egress = reach.map(|reach| EgressActor::spec(reach, directory.clone(), &commons));
         let system = System(Arc::new(Inner { commons, mode, actors, directory, root, ended }));
         let mut children = vec![manager, providers];
         children.extend(egress);
@@ -265,7 +264,7 @@ struct Inner {
     mode: ModeHandle,
     /// Of the providers.
     actors: Children,
-    directory: ArcSwap<Directory>,
+    directory: Arc<ArcSwap<Directory>>,
     root: OnceLock<Arc<Node>>,
     ended: watch::Sender<Option<Exit>>,
 }

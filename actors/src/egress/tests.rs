@@ -8,7 +8,7 @@ use crate::{
     event::EventKind,
     mode::Mode,
     provider::policy::ProviderPolicy,
-    testing::{Act, FakeNetwork, World, request, settle},
+    testing::{Act, FakeNetwork, FakeProvider, World, request, settle},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -165,4 +165,28 @@ async fn a_crash_of_the_watcher_changes_nothing() {
     network.set_down(false);
     tokio::time::sleep(4 * SECOND).await;
     assert!(reasons(&world).is_empty(), "{:?}", reasons(&world));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_came_later_is_excused_like_those_of_the_start() {
+    let (world, network) = world().await;
+    let (once, late) =
+        (ChainPolicy { retries: 0, ..ChainPolicy::default() }, Arc::new(FakeProvider::default()));
+    let mut change = world.tree.change();
+    change.keep(world.desk(1).clone(), ProviderPolicy::default(), None).unwrap();
+    change.provider("late", late.clone(), ProviderPolicy::default()).unwrap();
+    change.chain("chat", [("late", "m"), ("b", "m")], once).unwrap();
+    change.apply().await.unwrap();
+    network.set_down(true);
+    network.takes(2 * SECOND);
+    [&late, &world.fakes[1]].into_iter().for_each(|fake| fake.set(Act::Fail(ErrorKind::Connect)));
+    let (chat, desk) = (world.system().chain("chat").unwrap(), world.system().provider("late").unwrap());
+    let circuit = || desk.status(world.system().commons().now()).circuit;
+    for _ in 0..10 {
+        chat.call(request()).await.unwrap_err();
+        settle().await;
+    }
+    assert_eq!(circuit(), "open");
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!((circuit(), reasons(&world)), ("closed", vec!["egress".into()])); // PC21
 }
