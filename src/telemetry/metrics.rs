@@ -76,6 +76,11 @@ fn describe() {
         "Lives that block a thread, could not be killed and were replaced, by actor"
     );
     describe_counter!(
+        "mainstay_late_news_total",
+        count,
+        "News of lives that were over already, by supervisor: they changed nothing"
+    );
+    describe_counter!(
         "mainstay_requests_expired_total",
         count,
         "Calls to actors that were skipped because nobody waited for the answer any more"

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     provider::policy::{BreakerPolicy, ProviderPolicy},
     system::{Aim, Supervised, SystemBuilder},
-    testing::{Act, FakeProvider, Hired, VirtualClock, World, request, settle},
+    testing::{Act, FakeProvider, VirtualClock, World, request, settle},
 };
 use ErrorKind::{BadRequest, ContentFiltered, ContextTooLong, ServerError, TooLarge};
 use Lane::{Filtered, LargerContext, Usual};
@@ -30,7 +30,7 @@ impl Lanes {
         let mut builder = SystemBuilder::new(Arc::new(VirtualClock::start()), 1, 1);
         let fakes: Vec<Arc<FakeProvider>> = lanes.iter().map(|_| Arc::default()).collect();
         for (name, fake) in NAMES.iter().zip(&fakes) {
-            builder.provider(name, Arc::new(Hired(fake.clone())), policy).unwrap();
+            builder.provider(name, fake.clone(), policy).unwrap();
         }
         let aim = |(provider, lane): (&&'static str, &Lane)| Aim { provider, model: "m", lane: *lane };
         builder.chain("chat", NAMES.iter().zip(lanes).map(aim), chain).unwrap();
