@@ -177,17 +177,51 @@ pub(super) enum Event<'a> {
     },
     Text(Cow<'a, str>),
     Refusal(Cow<'a, str>),
-    /// A call begins; its arguments follow before anything else does.
+    /// A call begins; calls are counted in the order in which they do.
     Call {
+        call: u64,
         id: Cow<'a, str>,
         name: Cow<'a, str>,
     },
-    Arguments(Cow<'a, str>),
-    /// The model thinks. The thoughts are not passed on: signed by one vendor, they are refused by the other.
+    /// A piece of a call's arguments. Several calls may be told at the same time, and texts between them.
+    Arguments {
+        call: u64,
+        piece: Cow<'a, str>,
+    },
+    /// The model is at work on what cannot be told yet, or never: thoughts that one vendor has signed are refused
+    /// by the other.
     Thinking,
     End(End),
     Tokens(Tokens),
     /// The dialect's own sign of completeness.
     Complete,
     Ping,
+}
+
+impl Event<'_> {
+    pub(super) fn into_owned(self) -> Event<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Event::Start { id, model } => Event::Start { id: own(id), model: own(model) },
+            Event::Text(text) => Event::Text(own(text)),
+            Event::Refusal(text) => Event::Refusal(own(text)),
+            Event::Call { call, id, name } => Event::Call { call, id: own(id), name: own(name) },
+            Event::Arguments { call, piece } => Event::Arguments { call, piece: own(piece) },
+            Event::Thinking => Event::Thinking,
+            Event::End(end) => Event::End(end),
+            Event::Tokens(tokens) => Event::Tokens(tokens),
+            Event::Complete => Event::Complete,
+            Event::Ping => Event::Ping,
+        }
+    }
+
+    /// What it takes to keep it, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let texts = match self {
+            Event::Start { id, model: text } | Event::Call { id, name: text, .. } => id.len() + text.len(),
+            Event::Text(text) | Event::Refusal(text) | Event::Arguments { piece: text, .. } => text.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + texts
+    }
 }

@@ -53,11 +53,12 @@ fn hear_chunk(heard: &mut Heard, number: usize, chunk: &Value) {
     if let Some(call) = choice["delta"]["tool_calls"].get(0) {
         let text = |value: &Value| value.as_str().unwrap().to_string();
         if call["id"].is_string() {
+            assert_eq!(call["index"], heard.calls.len());
             assert_eq!(call["type"], "function");
             heard.calls.push((text(&call["id"]), text(&call["function"]["name"]), String::new()));
         }
-        assert_eq!(call["index"], heard.calls.len() - 1);
-        heard.calls.last_mut().unwrap().2 += call["function"]["arguments"].as_str().unwrap();
+        let index = call["index"].as_u64().unwrap() as usize;
+        heard.calls[index].2 += call["function"]["arguments"].as_str().unwrap();
     }
     heard.end = choice["finish_reason"].as_str().map(Into::into);
 }

@@ -3,6 +3,7 @@
 mod frames;
 mod heard;
 mod odd;
+mod woven;
 
 use mainstay_actors::{
     call::{Api, Frame, FrameKind, Usage},

@@ -1,5 +1,7 @@
 //! What vendors leave out, and what no vendor should send.
 
+use std::{iter, ops::Range};
+
 use bytes::Bytes;
 use mainstay_actors::{
     call::{Api, Frame, FrameKind},
@@ -48,9 +50,10 @@ fn what_breaks_the_grammar_is_malformed_and_what_nobody_can_tell_unsupported() {
     use ErrorKind::{Malformed, Unsupported};
     let text = || grown(0, &json!({"type": "text_delta", "text": "a"}));
     let call = |id: &str| json!({"index": 0, "id": id, "function": {"name": "f"}});
-    let many = |n: usize| (0..n).map(|i| call(&i.to_string())).collect::<Vec<_>>();
-    let woven = vec![
-        piece(0, Some("a"), Some("f"), "{"),
+    let many = |ids: Range<u32>| ids.map(|id| call(&id.to_string())).collect::<Vec<_>>();
+    let thought = json!({"type": "thinking", "thinking": ""});
+    let late = vec![
+        piece(0, Some("a"), Some("f"), "{}"),
         piece(1, Some("b"), Some("f"), "{"),
         piece(0, None, None, "}"),
     ];
@@ -58,19 +61,21 @@ fn what_breaks_the_grammar_is_malformed_and_what_nobody_can_tell_unsupported() {
         (Api::Messages, vec![chunk(&json!([]))], Malformed),
         (Api::Messages, vec![chunk(&json!({"choices": 7}))], Malformed),
         (Api::Messages, vec![finish("because")], Malformed),
-        (Api::Messages, vec![delta(&json!({"tool_calls": many(129)}))], Malformed),
+        (Api::Messages, vec![delta(&json!({"tool_calls": many(0..129)}))], Malformed),
         (
             Api::Messages,
-            vec![delta(&json!({"tool_calls": many(100)})), delta(&json!({"tool_calls": many(100)}))],
+            vec![delta(&json!({"tool_calls": many(0..100)})), delta(&json!({"tool_calls": many(100..200)}))],
             Malformed,
         ),
-        (Api::Messages, woven, Unsupported),
+        (Api::Messages, late, Malformed),
+        (Api::Messages, vec![piece(0, None, Some("f"), "{")], Malformed),
         (Api::Chat, vec![text()], Malformed),
         (Api::Chat, vec![start(), start()], Malformed),
         (Api::Chat, vec![start(), text()], Malformed),
         (Api::Chat, vec![start(), event(&json!({"type": "content_block_delta"}))], Malformed),
         (Api::Chat, vec![start(), ending("because")], Malformed),
         (Api::Chat, vec![start(), block(0, &json!({"type": "tool_use"}))], Malformed),
+        (Api::Chat, iter::once(start()).chain((0..129).map(|i| block(i, &thought))).collect(), Malformed),
         (Api::Chat, vec![start(), block(0, &json!({"type": "server_tool_use", "id": "x"}))], Unsupported),
     ];
     for (to, frames, kind) in table {
