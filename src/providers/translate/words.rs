@@ -31,8 +31,8 @@ pub(super) struct Ask<'a> {
 impl<'a> Ask<'a> {
     /// Adds a turn; one without anything in it is none.
     pub(super) fn say(&mut self, role: Role, parts: Vec<Part<'a>>) -> Result<(), Fault> {
-        if role != Role::User && parts.iter().any(|part| matches!(part, Part::Image(_))) {
-            return Err(Fault::unsupported("an image that is not the user's").at("content"));
+        if let Some(what) = parts.iter().find_map(Part::attachment).filter(|_| role != Role::User) {
+            return Err(Fault::unsupported(format!("{what} that is not the user's")).at("content"));
         }
         if !parts.is_empty() {
             self.turns.push(Turn { role, parts });
@@ -56,6 +56,7 @@ pub(super) struct Turn<'a> {
 pub(super) enum Part<'a> {
     Text(Cow<'a, str>),
     Image(Image<'a>),
+    Pdf(Pdf<'a>),
     Call(Call<'a>),
     Outcome(Outcome<'a>),
 }
@@ -64,11 +65,27 @@ impl Part<'_> {
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::Text(text) if text.is_empty())
     }
+
+    /// What it shows, where that is no text.
+    pub(super) fn attachment(&self) -> Option<&'static str> {
+        match self {
+            Self::Image(_) => Some("an image"),
+            Self::Pdf(_) => Some("a document"),
+            Self::Text(_) | Self::Call(_) | Self::Outcome(_) => None,
+        }
+    }
 }
 
 pub(super) enum Image<'a> {
     Url(Cow<'a, str>),
     Base64 { media_type: Cow<'a, str>, data: Cow<'a, str> },
+}
+
+/// A PDF document.
+pub(super) struct Pdf<'a> {
+    pub(super) name: Option<Cow<'a, str>>,
+    /// In base64.
+    pub(super) data: Cow<'a, str>,
 }
 
 /// The assistant calls a tool.
@@ -108,7 +125,7 @@ impl<'a> Input<'a> {
 /// What a called tool gave back.
 pub(super) struct Outcome<'a> {
     pub(super) id: Cow<'a, str>,
-    /// Texts and images.
+    /// Texts, images and documents.
     pub(super) parts: Vec<Part<'a>>,
     pub(super) is_error: bool,
 }

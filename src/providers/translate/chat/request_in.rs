@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::providers::translate::{
     json::{Fault, Object, Text, each, is_text, needed, text},
     loss::{Loss, Notes, dropped, refused},
-    words::{Ask, Call, Choice, Image, Input, Outcome, Part, Role, Tool},
+    words::{Ask, Call, Choice, Image, Input, Outcome, Part, Pdf, Role, Tool},
 };
 
 /// Members of the request that only this dialect has.
@@ -127,7 +127,12 @@ fn part<'a>(mut part: Object<'a>, notes: &mut Notes) -> Result<Part<'a>, Fault> 
             Part::Image(self::image(url).map_err(|fault| fault.at("image_url.url"))?)
         }
         "input_audio" => return Err(Fault::unsupported("audio")),
-        "file" => return Err(Fault::unsupported("a file")),
+        "file" => {
+            let mut file = needed(part.object("file")?, "file")?;
+            let pdf = pdf(&mut file).map_err(|fault| fault.at("file"))?;
+            file.rest(PARTS, notes)?;
+            Part::Pdf(pdf)
+        }
         _ => return Err(Fault::unsupported("a content part of an unknown type")),
     };
     part.rest(PARTS, notes)?;
@@ -138,16 +143,34 @@ fn image(url: Cow<'_, str>) -> Result<Image<'_>, Fault> {
     if url.starts_with("https://") || url.starts_with("http://") {
         return Ok(Image::Url(url));
     }
-    let data = url.strip_prefix("data:").and_then(|data| data.split_once(";base64,"));
-    let Some((media_type, data)) = data else {
-        return Err(Fault::unsupported("an image that is neither at an http(s) address nor base64 data"));
-    };
+    let (media_type, data) = data_url(url).ok_or_else(|| {
+        Fault::unsupported("an image that is neither at an http(s) address nor base64 data")
+    })?;
+    Ok(Image::Base64 { media_type: media_type.into(), data })
+}
+
+/// The dialect takes PDFs only.
+fn pdf<'a>(file: &mut Object<'a>) -> Result<Pdf<'a>, Fault> {
+    if file.any("file_id").is_some() {
+        return Err(Fault::unsupported("a file in the provider's file store").at("file_id"));
+    }
+    let name = file.text("filename")?.filter(|name| !name.is_empty());
+    let url = needed(file.text("file_data")?, "file_data")?;
+    match data_url(url) {
+        Some((media_type, data)) if media_type == "application/pdf" => Ok(Pdf { name, data }),
+        _ => Err(Fault::unsupported("a file that is no PDF in a base64 data URL").at("file_data")),
+    }
+}
+
+/// The type and the data of a data URL in base64.
+fn data_url(url: Cow<'_, str>) -> Option<(String, Cow<'_, str>)> {
+    let (media_type, data) = url.strip_prefix("data:")?.split_once(";base64,")?;
     let (media_type, data) = (media_type.split(';').next().unwrap_or_default().to_string(), data.len());
     let data = match url {
         Cow::Borrowed(url) => Cow::Borrowed(&url[url.len() - data..]),
         Cow::Owned(mut url) => Cow::Owned(url.split_off(url.len() - data)),
     };
-    Ok(Image::Base64 { media_type: media_type.into(), data })
+    Some((media_type, data))
 }
 
 fn call<'a>(mut call: Object<'a>, notes: &mut Notes) -> Result<Part<'a>, Fault> {

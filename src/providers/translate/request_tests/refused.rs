@@ -21,6 +21,7 @@ fn parts_of_a_chat_that_must_not_be_lost_are_refused_by_name_and_place() {
     use ErrorKind::{BadRequest, Unsupported};
     let part = |part: Value| json!({"role": "user", "content": [{"type": "text", "text": "a"}, part]});
     let call = |call: Value| json!({"role": "assistant", "tool_calls": [call]});
+    let file = |file: Value| part(json!({"type": "file", "file": file}));
     let image = |url: &str| part(json!({"type": "image_url", "image_url": {"url": url}}));
     let table = [
         (
@@ -28,7 +29,11 @@ fn parts_of_a_chat_that_must_not_be_lost_are_refused_by_name_and_place() {
             Unsupported,
             "audio (`messages[0].content[1]`)",
         ),
-        (part(json!({"type": "file", "file": {}})), Unsupported, "a file"),
+        (file(json!({"file_id": "f"})), Unsupported, "file store (`messages[0].content[1].file.file_id`)"),
+        (file(json!({"file_data": "data:text/csv;base64,QQ=="})), Unsupported, "no PDF"),
+        (file(json!({"file_data": "QQ=="})), Unsupported, "(`messages[0].content[1].file.file_data`)"),
+        (file(json!({})), BadRequest, "`file_data` is missing"),
+        (part(json!({"type": "file"})), BadRequest, "`file` is missing"),
         (part(json!({"type": "hologram"})), Unsupported, "an unknown type"),
         (image("ftp://x"), Unsupported, "(`messages[0].content[1].image_url.url`)"),
         (image("data:image/png,raw"), Unsupported, "base64"),
@@ -68,14 +73,25 @@ fn parts_of_messages_that_must_not_be_lost_are_refused_by_name_and_place() {
     use ErrorKind::{BadRequest, Unsupported};
     let block = |block: Value| json!({"role": "user", "content": [{"type": "text", "text": "a"}, block]});
     let image = json!({"type": "image", "source": {"type": "url", "url": "https://x"}});
+    let document = |source: Value| block(json!({"type": "document", "source": source}));
+    let pdf = json!({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "QQ=="}});
     let result =
         |content: Value| block(json!({"type": "tool_result", "tool_use_id": "t", "content": content}));
     let table = [
         (
-            block(json!({"type": "document", "source": {}})),
+            document(json!({"type": "url", "url": "https://x"})),
             Unsupported,
-            "a document (`messages[0].content[1]`)",
+            "address (`messages[0].content[1].source`)",
         ),
+        (document(json!({"type": "file", "file_id": "f"})), Unsupported, "file store"),
+        (document(json!({"type": "content", "content": "x"})), Unsupported, "made of blocks"),
+        (
+            document(json!({"type": "base64", "media_type": "text/csv", "data": "QQ=="})),
+            Unsupported,
+            "no PDF",
+        ),
+        (document(json!({"type": "hologram"})), Unsupported, "an unknown type"),
+        (document(json!({"type": "text"})), BadRequest, "`data` is missing"),
         (block(json!({"type": "search_result"})), Unsupported, "a search result"),
         (block(json!({"type": "container_upload"})), Unsupported, "a file"),
         (block(json!({"type": "server_tool_use"})), Unsupported, "a server tool"),
@@ -93,11 +109,13 @@ fn parts_of_messages_that_must_not_be_lost_are_refused_by_name_and_place() {
             "expected an object",
         ),
         (result(json!([image])), Unsupported, "an image in the result of a tool"),
-        (result(json!([{"type": "document"}])), Unsupported, "content[1].content[0]"),
+        (result(json!([pdf])), Unsupported, "a document in the result of a tool"),
+        (result(json!([{"type": "document"}])), BadRequest, "content[1].content[0]"),
+        (json!({"role": "assistant", "content": [pdf]}), Unsupported, "a document that is not the user's"),
         (
             result(json!([{"type": "tool_use", "id": "t", "name": "f", "input": {}}])),
             BadRequest,
-            "texts and images",
+            "texts, images and documents",
         ),
         (json!({"role": "assistant", "content": [image]}), Unsupported, "an image that is not the user's"),
         (json!({"role": "owl", "content": "hu"}), BadRequest, "an unknown role"),
@@ -152,12 +170,15 @@ fn what_is_dropped_inside_messages_is_named_once() {
     let cached = |text: &str| json!({"type": "text", "text": text, "cache_control": {"type": "ephemeral"}});
     let thought = json!({"type": "thinking", "thinking": "hm", "signature": "s"});
     let asked = messages_with(&json!({"system": [cached("s")], "messages": [
-        {"role": "user", "content": [cached("a"), cached("b")]},
+        {"role": "user", "content": [cached("a"), cached("b"), {
+            "type": "document", "title": "t", "context": "c", "citations": {"enabled": true},
+            "source": {"type": "text", "media_type": "text/plain", "data": "x"},
+        }]},
         {"role": "assistant", "content": [thought, {"type": "text", "text": "c"}]},
         {"role": "user", "content": "d"},
     ]}));
     let (body, lacks) = to_chat(&asked).unwrap();
-    assert_eq!(lacks, ["cache_control", "thinking"]);
+    assert_eq!(lacks, ["cache_control", "citations", "context", "title", "thinking"]);
     assert_eq!(body["messages"][2], json!({"role": "assistant", "content": "c"}));
 
     let asked = chat_with(&json!({"messages": [

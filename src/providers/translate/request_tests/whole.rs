@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{chat_with, request, to_chat, to_messages};
 
 #[test]
-fn a_chat_keeps_its_system_texts_turns_images_and_tools() {
+fn a_chat_keeps_its_system_texts_turns_images_files_and_tools() {
     let asked = json!({
         "model": "chain",
         "messages": [
@@ -17,6 +17,8 @@ fn a_chat_keeps_its_system_texts_turns_images_and_tools() {
                 {"type": "text", "text": "look"},
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD", "detail": "auto"}},
                 {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+                {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,QUJD"}},
+                {"type": "file", "file": {"file_data": "data:application/pdf;base64,QUJD"}},
             ]},
             {"role": "assistant", "content": "let me see", "tool_calls": [
                 {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"b\":1.0,\"a\":2}"}},
@@ -32,6 +34,7 @@ fn a_chat_keeps_its_system_texts_turns_images_and_tools() {
         ],
     });
     let (body, lacks) = to_messages(&asked).unwrap();
+    let pdf = json!({"type": "base64", "media_type": "application/pdf", "data": "QUJD"});
     let expected = json!({
         "model": "m",
         "max_tokens": 4096,
@@ -42,6 +45,8 @@ fn a_chat_keeps_its_system_texts_turns_images_and_tools() {
                 {"type": "text", "text": "look"},
                 {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}},
                 {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},
+                {"type": "document", "title": "a.pdf", "source": pdf},
+                {"type": "document", "source": pdf},
             ]},
             {"role": "assistant", "content": [
                 {"type": "text", "text": "let me see"},
@@ -63,7 +68,9 @@ fn a_chat_keeps_its_system_texts_turns_images_and_tools() {
 }
 
 #[test]
-fn messages_keep_their_system_texts_turns_images_and_tools() {
+fn messages_keep_their_system_texts_turns_images_documents_and_tools() {
+    let pdf = json!({"type": "base64", "media_type": "application/pdf", "data": "QUJD"});
+    let plain = json!({"type": "text", "media_type": "text/plain", "data": "all of it"});
     let asked = json!({
         "model": "chain",
         "max_tokens": 100,
@@ -73,6 +80,9 @@ fn messages_keep_their_system_texts_turns_images_and_tools() {
                 {"type": "text", "text": "look"},
                 {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}},
                 {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}},
+                {"type": "document", "title": "a.pdf", "source": pdf},
+                {"type": "document", "citations": {"enabled": false}, "source": pdf},
+                {"type": "document", "source": plain},
             ]},
             {"role": "assistant", "content": [
                 {"type": "text", "text": "let me see"},
@@ -103,6 +113,9 @@ fn messages_keep_their_system_texts_turns_images_and_tools() {
                 {"type": "text", "text": "look"},
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},
                 {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+                {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,QUJD"}},
+                {"type": "file", "file": {"filename": "document.pdf", "file_data": "data:application/pdf;base64,QUJD"}},
+                {"type": "text", "text": "all of it"},
             ]},
             {"role": "assistant", "content": "let me see", "tool_calls": [
                 call("t1", "f", "{\"a\":[1]}"),
