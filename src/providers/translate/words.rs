@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::json::Fault;
+use super::json::{Fault, Object, each, is_text, text};
 
 /// A request.
 #[derive(Default)]
@@ -61,7 +61,22 @@ pub(super) enum Part<'a> {
     Outcome(Outcome<'a>),
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    /// Content as both dialects have it: a string, or a list whose objects `read` takes. Empty texts say nothing.
+    pub(super) fn all<P: IntoIterator<Item = Self>>(
+        content: Option<&'a RawValue>,
+        mut read: impl FnMut(Object<'a>) -> Result<P, Fault>,
+    ) -> Result<Vec<Self>, Fault> {
+        let mut parts = Vec::new();
+        match content {
+            None => {}
+            Some(content) if is_text(content) => parts.push(Self::Text(text(content)?)),
+            Some(list) => each(list, |object| read(object).map(|read| parts.extend(read)))?,
+        }
+        parts.retain(|part| !part.is_empty());
+        Ok(parts)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::Text(text) if text.is_empty())
     }

@@ -82,7 +82,8 @@ pub(crate) fn read<'a>(body: &'a [u8], notes: &mut Notes) -> Result<Ask<'a>, Fau
 
 fn message<'a>(ask: &mut Ask<'a>, mut message: Object<'a>, notes: &mut Notes) -> Result<(), Fault> {
     let role = needed(message.text("role")?, "role")?;
-    let mut parts = content(message.any("content"), notes).map_err(|fault| fault.at("content"))?;
+    let content = Part::all(message.any("content"), |object| part(object, notes).map(Some));
+    let mut parts = content.map_err(|fault| fault.at("content"))?;
     let role = match &*role {
         "system" | "developer" => Role::System,
         "user" => Role::User,
@@ -101,18 +102,6 @@ fn message<'a>(ask: &mut Ask<'a>, mut message: Object<'a>, notes: &mut Notes) ->
     };
     message.rest(PARTS, notes)?;
     ask.say(role, parts)
-}
-
-/// A string, or a list of parts. Empty texts say nothing.
-fn content<'a>(value: Option<&'a RawValue>, notes: &mut Notes) -> Result<Vec<Part<'a>>, Fault> {
-    let mut parts = Vec::new();
-    match value {
-        None => {}
-        Some(value) if is_text(value) => parts.push(Part::Text(text(value)?)),
-        Some(list) => each(list, |object| part(object, notes).map(|part| parts.push(part)))?,
-    }
-    parts.retain(|part| !part.is_empty());
-    Ok(parts)
 }
 
 fn part<'a>(mut part: Object<'a>, notes: &mut Notes) -> Result<Part<'a>, Fault> {

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use crate::providers::translate::{
-    json::{Fault, Object, Text, each, is_text, needed, text},
+    json::{Fault, Object, Text, needed},
     loss::{Loss, Notes, dropped, refused},
     words::{Ask, Call, Choice, Image, Input, Outcome, Part, Pdf, Role, Tool},
 };
@@ -86,16 +86,8 @@ fn message<'a>(ask: &mut Ask<'a>, mut message: Object<'a>, notes: &mut Notes) ->
     ask.say(role, parts)
 }
 
-/// A string, or a list of blocks. Empty texts say nothing.
 fn content<'a>(value: Option<&'a RawValue>, notes: &mut Notes) -> Result<Vec<Part<'a>>, Fault> {
-    let mut parts = Vec::new();
-    match value {
-        None => {}
-        Some(value) if is_text(value) => parts.push(Part::Text(text(value)?)),
-        Some(list) => each(list, |object| block(object, notes).map(|part| parts.extend(part)))?,
-    }
-    parts.retain(|part| !part.is_empty());
-    Ok(parts)
+    Part::all(value, |object| block(object, notes))
 }
 
 fn block<'a>(mut block: Object<'a>, notes: &mut Notes) -> Result<Option<Part<'a>>, Fault> {
