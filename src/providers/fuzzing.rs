@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use mainstay_actors::{
     call::{Allowance, Allowances, Api, Frame, Request},
-    error::ProviderError,
+    error::{ErrorKind, ProviderError},
 };
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -49,6 +49,7 @@ const KEY: &str = "key-0123456789abcdef";
 const LINE: usize = 400;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MONTH: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
 fn secrets() -> Redactor {
     Redactor::new(Some(KEY.into()))
@@ -180,7 +181,6 @@ fn answers_other_than_success(data: &[u8]) {
     is_sensible(&Told::read(&headers, SystemTime::UNIX_EPOCH + 20_000 * DAY));
     let error = errors::answer(status, &headers, body.clone(), &secrets());
     is_presentable(&error);
-    assert!(error.retry_after.is_none_or(|wait| wait <= DAY), "{error:?}");
     assert!(error.body.is_none_or(|sent| sent == body));
     is_presentable(&errors::inside(&body, &secrets()));
 }
@@ -204,7 +204,9 @@ fn is_sensible(told: &Told) {
 }
 
 fn is_presentable(error: &ProviderError) {
-    let ProviderError { message, body, .. } = error;
+    let ProviderError { kind, message, body, retry_after, .. } = error;
+    let longest = if *kind == ErrorKind::QuotaExhausted { MONTH } else { DAY };
+    assert!(retry_after.is_none_or(|wait| !wait.is_zero() && wait <= longest), "{error:?}");
     assert!(message.chars().count() <= LINE && !message.contains(char::is_control), "{message:?}");
     let shows = |bytes: &[u8]| bytes.windows(KEY.len()).any(|part| part == KEY.as_bytes());
     assert!(!shows(message.as_bytes()) && !body.as_deref().is_some_and(shows), "the key is shown");
