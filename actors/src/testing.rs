@@ -65,6 +65,8 @@ pub enum Act {
     Fail(ErrorKind),
     /// Fails at once, and asks to be left alone for so long.
     Defer(ErrorKind, Duration),
+    /// Fails at once, and says whether to ask it again.
+    Advise(ErrorKind, bool),
     /// Panics at once.
     Panic,
     /// Never answers.
@@ -219,6 +221,9 @@ async fn instead(act: Act) -> Result<ProviderReply, ProviderError> {
         Act::Fail(kind) => Err(ProviderError::new(kind, "as it was told")),
         Act::Defer(kind, wait) => {
             Err(ProviderError { retry_after: Some(wait), ..ProviderError::new(kind, "as it was told") })
+        }
+        Act::Advise(kind, retry) => {
+            Err(ProviderError { should_retry: Some(retry), ..ProviderError::new(kind, "as it was told") })
         }
         Act::Panic => panic!("as it was told"),
         _ => pending().await,
