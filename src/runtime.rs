@@ -305,6 +305,7 @@ impl Builder {
         if !config.egress.is_empty() {
             system.egress(Arc::new(TcpReach::new(config.egress.clone())));
         }
+        system.retry_budget(config.retry_budget)?;
         let scripted = add_configured(&mut system, &config.providers).await?;
         for (name, provider, policy) in providers {
             system.provider(&name, provider, policy)?;

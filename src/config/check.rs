@@ -43,6 +43,7 @@ pub(super) fn config(text: &str, file: &str, env: Env<'_>) -> Result<Config, Con
 fn whole(mut file: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Config {
     let data_dir = file.text("data_dir", source).map(Into::into);
     let egress = egress(&mut file, source);
+    let retry_budget = policy::retry_budget(&mut file, source);
     let server = file.section("server", source).map(|section| server(section, source));
     let log = file.section("log", source).map(|section| log(section, source));
     let providers = file.section("provider", source).map(|section| section.named(source)).unwrap_or_default();
@@ -52,7 +53,7 @@ fn whole(mut file: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Config
     let chains = chains.into_iter().map(|(name, section)| chain(name, section, source)).collect();
     file.finish(source);
     let (server, log) = (server.unwrap_or_default(), log.unwrap_or_default());
-    Config { server, log, data_dir, egress, providers, chains }
+    Config { server, log, data_dir, egress, retry_budget, providers, chains }
 }
 
 /// Addresses, not names: who looks a name up asks somebody else first.

@@ -22,7 +22,7 @@ use std::{
 
 use mainstay_actors::{
     chain::{Lane, policy::ChainPolicy},
-    provider::policy::ProviderPolicy,
+    provider::{budget::BudgetPolicy, policy::ProviderPolicy},
 };
 use secrecy::SecretString;
 
@@ -33,7 +33,7 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 const LARGEST_FILE: u64 = 1 << 20;
 
 /// A whole configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The gateway's listener.
     pub server: ServerConfig,
@@ -43,6 +43,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// What is connected to before providers that are silent at once are blamed; nothing: they are blamed.
     pub egress: Vec<SocketAddr>,
+    /// What all providers together may be asked again; nothing: as often as the budget of each of them allows.
+    pub retry_budget: Option<BudgetPolicy>,
     /// The providers, in the order of the file.
     pub providers: Vec<ProviderConfig>,
     /// The chains, in the order of the file.
@@ -168,6 +170,14 @@ pub struct Problem {
     pub place: Option<Place>,
     /// What, and what would be right.
     pub message: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let (server, log, data_dir, egress, providers, chains) = Default::default();
+        let retry_budget = Some(BudgetPolicy::OVERALL);
+        Self { server, log, data_dir, egress, retry_budget, providers, chains }
+    }
 }
 
 impl Default for ServerConfig {

@@ -1,10 +1,11 @@
 //! What failing over costs, and who is asked when a prompt is too long or was refused: real actors on virtual time.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
     backoff::{Backoff, Jitter},
+    error::FallOver,
     provider::policy::{BreakerPolicy, ProviderPolicy},
     system::{Aim, Supervised, SystemBuilder},
     testing::{Act, FakeProvider, Hired, VirtualClock, World, request, settle},
@@ -13,18 +14,18 @@ use ErrorKind::{BadRequest, ContentFiltered, ContextTooLong, ServerError, TooLar
 use Lane::{Filtered, LargerContext, Usual};
 
 const SECOND: Duration = Duration::from_secs(1);
-const ONCE: ChainPolicy = ChainPolicy { retries: 0, backoff: RETRY, max_attempts: 9 };
+pub(super) const ONCE: ChainPolicy = ChainPolicy { retries: 0, backoff: RETRY, max_attempts: 9 };
 const AGAIN: ChainPolicy = ChainPolicy { retries: 2, ..ONCE };
 const RETRY: Backoff = Backoff { min: Duration::from_millis(1), max: SECOND, jitter: Jitter::Full };
 
 /// Providers `a`, `b`, … in one chain, each in its lane.
-struct Lanes {
-    tree: Supervised,
-    fakes: Vec<Arc<FakeProvider>>,
+pub(super) struct Lanes {
+    pub(super) tree: Supervised,
+    pub(super) fakes: Vec<Arc<FakeProvider>>,
 }
 
 impl Lanes {
-    async fn start(lanes: &[Lane], policy: ProviderPolicy, chain: ChainPolicy) -> Self {
+    pub(super) async fn start(lanes: &[Lane], policy: ProviderPolicy, chain: ChainPolicy) -> Self {
         let mut builder = SystemBuilder::new(Arc::new(VirtualClock::start()), 1, 1);
         let fakes: Vec<Arc<FakeProvider>> = lanes.iter().map(|_| Arc::default()).collect();
         for (name, fake) in NAMES.iter().zip(&fakes) {
@@ -40,7 +41,7 @@ impl Lanes {
         answer.map(|reply| reply.story.provider.to_string())
     }
 
-    fn asked(&self) -> Vec<u64> {
+    pub(super) fn asked(&self) -> Vec<u64> {
         self.fakes.iter().map(|fake| fake.calls()).collect()
     }
 

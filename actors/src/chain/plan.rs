@@ -61,7 +61,7 @@ pub(super) struct Plan {
     policy: ChainPolicy,
     targets: Vec<Asked>,
     lane: Lane,
-    /// The only one that is worth asking, whatever its lane.
+    /// The only one that is still worth asking, whatever its lane: others would answer alike.
     only: Option<usize>,
     first: Option<usize>,
     round: u32,
@@ -105,6 +105,11 @@ impl Plan {
         asked.soft = soft && !asked.insisted;
     }
 
+    /// The target cannot do what is asked, and was not asked: that is no attempt.
+    pub(super) fn unable(&mut self, target: usize) {
+        self.targets[target].lost = true;
+    }
+
     /// The target was asked and failed.
     pub(super) fn failed(&mut self, target: usize, class: Class, hint: Option<Duration>) {
         let asked = &mut self.targets[target];
@@ -113,7 +118,6 @@ impl Plan {
         asked.hint = hint.unwrap_or_default();
         asked.lost = !class.retry || asked.hint > self.policy.backoff.max;
         self.made += 1;
-        self.only = None;
         match class.fall_over {
             FallOver::Yes => {}
             FallOver::No => self.only = Some(target),
@@ -125,7 +129,7 @@ impl Plan {
     /// Who was no help there is none here either: from one lane to another, and never back.
     fn change_over(&mut self, target: usize, lane: Lane) {
         match self.leads_to(lane) {
-            true => self.lane = lane,
+            true => (self.lane, self.only) = (lane, None),
             false => self.only = Some(target),
         }
     }

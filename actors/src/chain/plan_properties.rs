@@ -100,9 +100,9 @@ impl Story {
     /// Whom the call may ask when it takes this step: a lane, or one alone.
     fn meant_at(&self, at: usize) -> (Lane, Option<usize>) {
         let failures = self.failures().into_iter().take_while(|failure| failure.0 < at);
-        failures.fold((Lane::Usual, None), |(lane, _), (_, target, class, _)| {
+        failures.fold((Lane::Usual, None), |(lane, only), (_, target, class, _)| {
             let named = match class.fall_over {
-                FallOver::Yes => return (lane, None),
+                FallOver::Yes => return (lane, only),
                 FallOver::No => None,
                 FallOver::LargerContext => Some(Lane::LargerContext),
                 FallOver::IfAllowed => Some(Lane::Filtered),

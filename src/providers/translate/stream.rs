@@ -54,6 +54,9 @@ impl StreamTranslator {
             _ => self.way.pass(data, &mut out),
         };
         told.map_err(|fault| fault.into_error(ErrorKind::Malformed))?;
+        if frame.kind == FrameKind::Refusal {
+            explained(&mut out);
+        }
         if let Some(last) = out.last_mut() {
             last.usage = self.usage.take();
             self.over = last.kind == FrameKind::End;
@@ -69,6 +72,12 @@ impl StreamTranslator {
         });
         Box::pin(translated.try_flatten())
     }
+}
+
+/// What comes with a refusal is its reason, and no content.
+fn explained(frames: &mut [Frame]) {
+    let content = frames.iter_mut().filter(|frame| frame.kind == FrameKind::Content);
+    content.for_each(|frame| frame.kind = FrameKind::Refusal);
 }
 
 impl Way {
