@@ -26,6 +26,8 @@ mod guides;
 mod pass_through;
 #[path = "system/process.rs"]
 mod process;
+#[path = "system/refusals.rs"]
+mod refusals;
 #[path = "system/reload.rs"]
 mod reload;
 #[path = "system/streams.rs"]

@@ -13,7 +13,13 @@ use std::{
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{egress::Egress, event::EventLog, mode::board::HealthBoard, ports::Clock};
+use crate::{
+    egress::Egress,
+    event::EventLog,
+    mode::board::HealthBoard,
+    ports::Clock,
+    provider::{budget::BudgetPolicy, payment::SharedBudget},
+};
 
 /// The shared surroundings of all actors of one system.
 #[derive(Clone)]
@@ -26,6 +32,8 @@ pub struct Commons {
     pub health: HealthBoard,
     /// Whether this machine reaches the network, as far as anybody checks.
     pub egress: Egress,
+    /// What all providers together may be asked again.
+    pub retries: Arc<SharedBudget>,
     /// Tasks that are not actors.
     pub tasks: Tasks,
     seed: u64,
@@ -40,7 +48,8 @@ impl Commons {
         let health = HealthBoard::new(clock.clone());
         let ids = Arc::new(Mutex::new(chance(seed, "ids")));
         let (egress, tasks) = Default::default();
-        Self { clock, events, health, egress, tasks, seed, ids }
+        let retries = Arc::new(SharedBudget::new(Some(BudgetPolicy::OVERALL), clock.now()));
+        Self { clock, events, health, egress, retries, tasks, seed, ids }
     }
 
     /// Monotonic time.

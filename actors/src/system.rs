@@ -26,7 +26,7 @@ use crate::{
         manager::ModeManager,
     },
     ports::{Clock, Provider, Reach},
-    provider::{ProviderDesk, actor::ProviderActor, policy::ProviderPolicy},
+    provider::{ProviderDesk, actor::ProviderActor, budget::BudgetPolicy, policy::ProviderPolicy},
     shell::Exit,
     supervision::{
         BadSpec, ChildSpec, Children, RestartPolicy, SlotState, Supervisor,
@@ -120,6 +120,16 @@ impl SystemBuilder {
     /// are blamed.
     pub fn egress(&mut self, reach: Arc<dyn Reach>) {
         self.reach = Some(reach);
+    }
+
+    /// What all providers together may be asked again, beside the budget of each of them; `None`: as often as those
+    /// allow. Default [`BudgetPolicy::OVERALL`].
+    pub fn retry_budget(&mut self, policy: Option<BudgetPolicy>) -> Result<(), StartError> {
+        let bad =
+            |problem| StartError::BadPolicy { place: "the retry budget of all providers".into(), problem };
+        policy.map_or(Ok(()), |policy| policy.check()).map_err(bad)?;
+        self.commons.retries.configure(policy);
+        Ok(())
     }
 
     /// Within a system that runs already.

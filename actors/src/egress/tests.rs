@@ -8,7 +8,7 @@ use crate::{
     event::EventKind,
     mode::Mode,
     provider::policy::ProviderPolicy,
-    testing::{Act, FakeNetwork, FakeProvider, Hired, World, request, settle},
+    testing::{Act, FakeNetwork, FakeProvider, World, request, settle},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -174,7 +174,7 @@ async fn third_replaced(world: &World) -> Arc<FakeProvider> {
     for name in ["a", "b"] {
         change.keep(world.system().provider(name).unwrap(), ProviderPolicy::default(), None).unwrap();
     }
-    change.provider("d", Arc::new(Hired(fake.clone())), ProviderPolicy::default()).unwrap();
+    change.provider("d", fake.clone(), ProviderPolicy::default()).unwrap();
     let once = ChainPolicy { retries: 0, ..ChainPolicy::default() };
     change.chain("chat", [("a", "m"), ("b", "m"), ("d", "m")], once).unwrap();
     change.apply().await.unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{
     adaptive::AdaptivePolicy,
+    admission::Ask,
     budget::BudgetPolicy,
-    desk::Ask,
     limiter::LimitPolicy,
     policy::{BreakerPolicy, ProviderPolicy},
 };

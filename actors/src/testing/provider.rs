@@ -30,6 +30,10 @@ pub enum Act {
     Fail(ErrorKind),
     /// Fails at once, and asks to be left alone for so long.
     Defer(ErrorKind, Duration),
+    /// Fails at once, and says whether to ask it again.
+    Advise(ErrorKind, bool),
+    /// Streams so many words, then says that its content policy refuses; of a whole answer that is all.
+    Refuse(usize),
     /// Panics at once.
     Panic,
     /// Never answers.
@@ -161,6 +165,9 @@ impl FakeProvider {
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
+        if let Act::Refuse(words) = act {
+            return Ok(refusal(streams.then_some(words)));
+        }
         let (frames, end) = match act {
             Act::Break(frames, broken) if streams => (frames, Some(broken)),
             Act::Break(_, broken) => return instead(broken.into()).await,
@@ -179,11 +186,25 @@ impl FakeProvider {
     }
 }
 
+/// A whole one, or a stream after so many words.
+fn refusal(words: Option<usize>) -> ProviderReply {
+    let Some(words) = words else {
+        return ProviderReply::Full(FullReply { refused: true, ..FullReply::new("refused") });
+    };
+    let content = std::iter::repeat_n(FrameKind::Content, words);
+    let kinds = [FrameKind::Note].into_iter().chain(content).chain([FrameKind::Refusal, FrameKind::End]);
+    let frames: Vec<_> = kinds.map(|kind| Ok(Frame::new("refused ", kind))).collect();
+    ProviderReply::Stream(StreamReply::new(stream::iter(frames).boxed()))
+}
+
 async fn instead(act: Act) -> Result<ProviderReply, ProviderError> {
     match act {
         Act::Fail(kind) => Err(ProviderError::new(kind, "as it was told")),
         Act::Defer(kind, wait) => {
             Err(ProviderError { retry_after: Some(wait), ..ProviderError::new(kind, "as it was told") })
+        }
+        Act::Advise(kind, retry) => {
+            Err(ProviderError { should_retry: Some(retry), ..ProviderError::new(kind, "as it was told") })
         }
         Act::Panic => panic!("as it was told"),
         _ => pending().await,

@@ -55,6 +55,9 @@ impl StreamTranslator {
             _ => self.way.pass(data, &mut out),
         };
         told.map_err(|fault| fault.into_error(ErrorKind::Malformed))?;
+        if frame.kind == FrameKind::Refusal {
+            explained(&mut out);
+        }
         if let Some(last) = out.last_mut() {
             last.usage = self.usage.take();
             self.over = last.kind == FrameKind::End;
@@ -70,6 +73,12 @@ impl StreamTranslator {
         });
         Box::pin(translated.try_flatten())
     }
+}
+
+/// What comes with a refusal is its reason, and no content.
+fn explained(frames: &mut [Frame]) {
+    let content = frames.iter_mut().filter(|frame| frame.kind == FrameKind::Content);
+    content.for_each(|frame| frame.kind = FrameKind::Refusal);
 }
 
 impl Way {

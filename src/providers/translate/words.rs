@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use mainstay_actors::call::FrameKind;
 use serde_json::value::RawValue;
 
 use super::json::{Fault, Object, each, is_text, text};
@@ -183,6 +184,13 @@ pub(super) enum End {
     Calls,
     /// A content policy ended it.
     Refused,
+}
+
+impl End {
+    /// What the event means that tells it.
+    pub(super) fn frame(self) -> FrameKind {
+        if self == Self::Refused { FrameKind::Refusal } else { FrameKind::Note }
+    }
 }
 
 /// What an answer took.

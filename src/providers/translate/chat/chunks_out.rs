@@ -114,7 +114,7 @@ impl ChunksOut {
         let end = self.end.ok_or_else(Fault::truncated)?;
         let choice = |delta, end| Choice { index: 0, delta, logprobs: RawValue::NULL, finish_reason: end };
         let last = choice(Delta::default(), Some(finish_reason(end)));
-        out.push(self.chunk(&[last], None, FrameKind::Note));
+        out.push(self.chunk(&[last], None, end.frame()));
         if self.tell_usage {
             out.push(self.chunk(&[], Some(self.tokens.into()), FrameKind::Note));
         }

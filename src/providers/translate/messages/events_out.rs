@@ -132,7 +132,7 @@ impl EventsOut {
         let end = if self.refused { End::Refused } else { end };
         self.close(out);
         let delta = Ending { stop_reason: stop_reason(end), stop_sequence: None };
-        out.push(told(&Told::MessageDelta { delta, usage: self.tokens.into() }, FrameKind::Note));
+        out.push(told(&Told::MessageDelta { delta, usage: self.tokens.into() }, end.frame()));
         out.push(told(&Told::MessageStop, FrameKind::End));
         Ok(())
     }

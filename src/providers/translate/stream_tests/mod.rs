@@ -81,6 +81,24 @@ fn content_is_content_and_what_surrounds_it_is_not() {
 }
 
 #[test]
+fn a_refusal_is_one_in_either_dialect_and_its_reason_is_no_content() {
+    let refusals = |to, frames: Vec<Frame>, at: usize| {
+        let mut frames = frames;
+        frames[at].kind = FrameKind::Refusal;
+        let told = translated(to, &frames).unwrap();
+        told.iter().map(|frame| frame.kind).filter(|kind| *kind != FrameKind::Note).collect::<Vec<_>>()
+    };
+    let chat = vec![delta(&json!({"role": "assistant"})), finish("content_filter"), done()];
+    assert_eq!(refusals(Api::Messages, chat, 1), [FrameKind::Refusal, FrameKind::End]); // PC4
+    let explained =
+        r#"{"type":"message_delta","delta":{"stop_reason":"refusal","stop_details":{"explanation":"no"}}}"#;
+    let ending = Frame::new(format!("event: message_delta\ndata: {explained}\n\n"), FrameKind::Note);
+    let messages = vec![start(), ending, stop()];
+    let kinds = refusals(Api::Chat, messages, 1);
+    assert_eq!(kinds, [FrameKind::Refusal, FrameKind::Refusal, FrameKind::End]); // PC4
+}
+
+#[test]
 fn what_the_provider_counted_goes_along_with_a_frame() {
     for (to, frames) in [(Api::Messages, chat_stream()), (Api::Chat, messages_stream())] {
         let told = translated(to, &frames).unwrap();
