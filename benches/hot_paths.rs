@@ -19,8 +19,8 @@ use mainstay::{
         clock::SystemClock,
         provider::{
             adaptive::AdaptivePolicy,
+            admission::Ask,
             budget::{BudgetPolicy, RetryBudget},
-            desk::Ask,
             limiter::{Demand, LimitPolicy, Limiter},
             policy::BreakerPolicy,
         },
@@ -221,7 +221,7 @@ mod retry_budget {
             now += Duration::from_millis(1);
             let mut budget = black_box(&budget).lock().unwrap();
             budget.deposit(now);
-            budget.withdraw(now)
+            budget.withdraw(now).is_some()
         });
     }
 }

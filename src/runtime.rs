@@ -361,6 +361,7 @@ impl Builder {
         if let Some(reach) = reach.or_else(|| Some(Arc::new(configured()?))) {
             system.egress(reach);
         }
+        system.retry_budget(config.retry_budget)?;
         let scripted = add_configured(&mut system, &config.providers).await?;
         for (name, provider, policy) in providers {
             system.provider(&name, provider, policy)?;

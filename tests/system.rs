@@ -18,12 +18,16 @@ mod examples;
 mod failover;
 #[path = "system/gateway.rs"]
 mod gateway;
+#[path = "system/gone.rs"]
+mod gone;
 #[path = "system/guides.rs"]
 mod guides;
 #[path = "system/pass_through.rs"]
 mod pass_through;
 #[path = "system/process.rs"]
 mod process;
+#[path = "system/refusals.rs"]
+mod refusals;
 #[path = "system/reload.rs"]
 mod reload;
 #[path = "system/streams.rs"]

@@ -111,6 +111,8 @@ pub enum FrameKind {
     Ping,
     /// Part of the answer without content yet: role, usage, finish reason.
     Note,
+    /// A note that a content policy refused to answer, or to go on.
+    Refusal,
     /// The first or a further piece of content: from here on the answer is committed.
     Content,
     /// The dialect's own sign that the answer is complete.
@@ -192,6 +194,8 @@ pub struct FullReply {
     pub allowances: Option<Box<Allowances>>,
     /// What was asked for and this provider cannot do, in a word each: the answer was made without it.
     pub lacks: Vec<&'static str>,
+    /// Does it say that a content policy refused to answer?
+    pub refused: bool,
 }
 
 impl FullReply {
@@ -242,7 +246,7 @@ pub struct Story {
 impl Story {
     /// How many times a provider was asked, the answering one included.
     pub fn attempts(&self) -> usize {
-        1 + self.failed.iter().filter(|a| !a.kind.is_refusal()).count()
+        1 + self.failed.iter().filter(|a| a.asked).count()
     }
 }
 

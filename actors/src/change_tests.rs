@@ -16,7 +16,7 @@ use crate::{
         limiter::LimitPolicy,
         policy::{BreakerPolicy, ProviderPolicy},
     },
-    testing::{Act, FakeProvider, Hired, World, request, settle},
+    testing::{Act, FakeProvider, World, request, settle},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ fn chat(world: &World) -> Arc<Chain> {
 
 fn fake() -> (Arc<FakeProvider>, Arc<dyn Provider>) {
     let fake = Arc::new(FakeProvider::default());
-    (fake.clone(), Arc::new(Hired(fake)))
+    (fake.clone(), fake)
 }
 
 async fn moved(world: &World, adapter: Arc<dyn Provider>) {

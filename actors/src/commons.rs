@@ -13,7 +13,14 @@ use std::{
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{cache::Cache, egress::Egress, event::EventLog, mode::board::HealthBoard, ports::Clock};
+use crate::{
+    cache::Cache,
+    egress::Egress,
+    event::EventLog,
+    mode::board::HealthBoard,
+    ports::Clock,
+    provider::{budget::BudgetPolicy, payment::SharedBudget},
+};
 
 /// The shared surroundings of all actors of one system.
 #[derive(Clone)]
@@ -28,6 +35,8 @@ pub struct Commons {
     pub egress: Egress,
     /// Answers that are kept, if any are.
     pub(crate) cache: Arc<OnceLock<Cache>>,
+    /// What all providers together may be asked again.
+    pub retries: Arc<SharedBudget>,
     /// Tasks that are not actors.
     pub tasks: Tasks,
     seed: u64,
@@ -42,7 +51,8 @@ impl Commons {
         let health = HealthBoard::new(clock.clone());
         let ids = Arc::new(Mutex::new(chance(seed, "ids")));
         let (egress, cache, tasks) = Default::default();
-        Self { clock, events, health, egress, cache, tasks, seed, ids }
+        let retries = Arc::new(SharedBudget::new(Some(BudgetPolicy::OVERALL), clock.now()));
+        Self { clock, events, health, egress, cache, retries, tasks, seed, ids }
     }
 
     /// Monotonic time.

@@ -27,7 +27,7 @@ use crate::{
         manager::ModeManager,
     },
     ports::{Clock, Provider, Reach},
-    provider::{ProviderDesk, actor::ProviderActor, policy::ProviderPolicy},
+    provider::{ProviderDesk, actor::ProviderActor, budget::BudgetPolicy, policy::ProviderPolicy},
     shell::Exit,
     supervision::{
         BadSpec, ChildSpec, Children, RestartPolicy, SlotState, Supervisor,
@@ -135,6 +135,16 @@ impl SystemBuilder {
         Ok(())
     }
 
+    /// What all providers together may be asked again, beside the budget of each of them; `None`: as often as those
+    /// allow. Default [`BudgetPolicy::OVERALL`].
+    pub fn retry_budget(&mut self, policy: Option<BudgetPolicy>) -> Result<(), StartError> {
+        let bad =
+            |problem| StartError::BadPolicy { place: "the retry budget of all providers".into(), problem };
+        policy.map_or(Ok(()), |policy| policy.check()).map_err(bad)?;
+        self.commons.retries.configure(policy);
+        Ok(())
+    }
+
     /// Within a system that runs already.
     pub(crate) fn within(commons: Commons) -> Self {
         let (providers, adapters, directory, reach, tiers) = Default::default();
@@ -228,11 +238,10 @@ impl SystemBuilder {
         commons.health.tell_manager_at(looks);
         let policy = RestartPolicy::default();
         let (providers, actors) = Supervisor::spec("root/providers", policy, providers, &commons)?;
-        let all = directory.desks.values().cloned().collect();
-        let egress = reach.map(|reach| EgressActor::spec(reach, all, &commons));
-        let (ended, root) = (watch::channel(None).0, OnceLock::new());
         directory.announce();
-        let directory = ArcSwap::from_pointee(directory);
+        let directory = Arc::new(ArcSwap::from_pointee(directory));
+        let egress = reach.map(|reach| EgressActor::spec(reach, directory.clone(), &commons));
+        let (ended, root) = (watch::channel(None).0, OnceLock::new());
         let mut children = vec![manager];
         if !tiers.is_empty() {
             children.push(Supervisor::spec("root/cache", policy, tiers, &commons)?.0);
@@ -282,7 +291,7 @@ struct Inner {
     mode: ModeHandle,
     /// Of the providers.
     actors: Children,
-    directory: ArcSwap<Directory>,
+    directory: Arc<ArcSwap<Directory>>,
     root: OnceLock<Arc<Node>>,
     ended: watch::Sender<Option<Exit>>,
 }

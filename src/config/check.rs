@@ -58,6 +58,7 @@ fn read<T>(
 fn whole(mut file: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Config {
     let data_dir = file.text("data_dir", source).map(Into::into);
     let egress = egress(&mut file, source);
+    let retry_budget = policy::retry_budget(&mut file, source);
     let server = file.section("server", source).map(|section| server(section, source));
     let admin = admin(&mut file, env, source);
     let cache = cache::cache(&mut file, env, source);
@@ -69,7 +70,7 @@ fn whole(mut file: Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Config
     let chains = chains.into_iter().map(|(name, section)| chain(name, section, source)).collect();
     file.finish(source);
     let (server, log) = (server.unwrap_or_default(), log.unwrap_or_default());
-    Config { server, admin, cache, log, data_dir, egress, providers, chains }
+    Config { server, admin, cache, log, data_dir, egress, retry_budget, providers, chains }
 }
 
 /// Addresses, not names: who looks a name up asks somebody else first.

@@ -26,7 +26,7 @@ use std::{
 
 use mainstay_actors::{
     chain::{Lane, policy::ChainPolicy},
-    provider::policy::ProviderPolicy,
+    provider::{budget::BudgetPolicy, policy::ProviderPolicy},
 };
 use secrecy::SecretString;
 
@@ -53,6 +53,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// What is connected to before providers that are silent at once are blamed; nothing: they are blamed.
     pub egress: Vec<SocketAddr>,
+    /// What all providers together may be asked again; nothing: as often as the budget of each of them allows.
+    pub retry_budget: Option<BudgetPolicy>,
     /// The providers, in the order of the file.
     pub providers: Vec<ProviderConfig>,
     /// The chains, in the order of the file.
@@ -226,6 +228,7 @@ impl Default for Config {
             log: LogConfig::default(),
             data_dir: None,
             egress: Vec::new(),
+            retry_budget: Some(BudgetPolicy::OVERALL),
             providers: Vec::new(),
             chains: Vec::new(),
         }

@@ -30,7 +30,8 @@ pub(super) fn provider(section: &mut Section<'_>, source: &mut Source<'_>) -> Pr
             .then(|| section.number("max_concurrent", 1..=100_000, 20, source) as usize),
         adaptive: section.has("adaptive").then(|| adaptive(section, source)).flatten(),
         limits: (!section.is_off("limits")).then(|| limits(section, source)),
-        budget: (!section.is_off("budget")).then(|| budget(section, source)),
+        budget: (!section.is_off("budget"))
+            .then(|| budget(section.section("budget", source), BudgetPolicy::default(), source)),
         probe: (!section.is_off("probe")).then(|| probe(section, source)),
         max_wait: section.duration("max_wait", Duration::ZERO..=HOUR, default.max_wait, source),
     }
@@ -73,12 +74,17 @@ fn limits(section: &mut Section<'_>, source: &mut Source<'_>) -> LimitPolicy {
     policy
 }
 
-fn budget(section: &mut Section<'_>, source: &mut Source<'_>) -> BudgetPolicy {
-    let default = BudgetPolicy::default();
-    let Some(mut section) = section.section("budget", source) else { return default };
+/// What all providers together may be asked again.
+pub(super) fn retry_budget(file: &mut Section<'_>, source: &mut Source<'_>) -> Option<BudgetPolicy> {
+    (!file.is_off("retry_budget"))
+        .then(|| budget(file.section("retry_budget", source), BudgetPolicy::OVERALL, source))
+}
+
+fn budget(section: Option<Section<'_>>, default: BudgetPolicy, source: &mut Source<'_>) -> BudgetPolicy {
+    let Some(mut section) = section else { return default };
     let policy = BudgetPolicy {
-        share: section.share("share", default.share, source),
-        floor: section.share("floor", default.floor, source),
+        share: section.share_or_none("share", default.share, source),
+        floor: section.share_or_none("floor", default.floor, source),
         burst: section.number("burst", 0..=1000, default.burst.into(), source) as u32,
     };
     section.finish(source);

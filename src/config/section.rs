@@ -174,20 +174,27 @@ impl<'a> Section<'a> {
 
     /// A part of a whole, above 0.
     pub(super) fn share(&mut self, key: &'static str, default: f64, source: &mut Source<'_>) -> f64 {
+        self.part(key, f64::MIN_POSITIVE..=1.0, default, source)
+    }
+
+    /// A part of a whole, or nothing of it.
+    pub(super) fn share_or_none(&mut self, key: &'static str, default: f64, source: &mut Source<'_>) -> f64 {
+        self.part(key, 0.0..=1.0, default, source)
+    }
+
+    fn part(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<f64>,
+        default: f64,
+        source: &mut Source<'_>,
+    ) -> f64 {
         let read = |value: &DeValue<'_>| match value {
             DeValue::Float(share) => share.as_str().parse().ok(),
             DeValue::Integer(whole) => whole.as_str().parse().ok(),
             _ => None,
         };
-        self.ranged(
-            key,
-            "a share",
-            f64::MIN_POSITIVE..=1.0,
-            default,
-            read,
-            |share| format!("{share:.0}"),
-            source,
-        )
+        self.ranged(key, "a share", range, default, read, |share| format!("{share:.0}"), source)
     }
 
     pub(super) fn flag(&mut self, key: &'static str, default: bool, source: &mut Source<'_>) -> bool {

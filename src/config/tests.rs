@@ -53,6 +53,7 @@ fn the_example_file_shows_every_setting() {
             "within(\"",
             "section(\"",
             "share(\"",
+            "share_or_none(\"",
             "is_off(\"",
             "texts(\"",
         ];
@@ -169,6 +170,22 @@ fn each_protection_can_be_turned_off_alone() {
     assert_eq!(config("max_concurrent = false"), ProviderPolicy { max_concurrent: None, ..all });
     let told = problems("[provider.a]\nkind = \"scripted\"\nbreaker = true\n");
     assert_eq!(told, ["m.toml:3:11: `provider.a.breaker` must be a table: [provider.a.breaker]"]);
+}
+
+#[test]
+fn a_retry_budget_may_be_nothing_or_off() {
+    let config = |text: &str| Config::from_toml(text, "m.toml", &env).unwrap();
+    let nothing = BudgetPolicy { share: 0.0, floor: 0.0, burst: 0 };
+    let settings = "share = 0\nfloor = 0.0\nburst = 0\n";
+    assert_eq!(config(&format!("[retry_budget]\n{settings}")).retry_budget, Some(nothing)); // PC15
+    assert_eq!(config("retry_budget = false").retry_budget, None); // PC1
+    assert_eq!(config("").retry_budget, Some(BudgetPolicy::OVERALL));
+    assert_eq!(Config::default().retry_budget, Some(BudgetPolicy::OVERALL));
+    let own = config(&format!("[provider.a]\nkind = \"scripted\"\n[provider.a.budget]\n{settings}"));
+    assert_eq!(own.providers[0].policy.budget, Some(nothing));
+    let told = problems("[retry_budget]\nshare = 1.5\nfloor = -1\n");
+    let range = "must be a share, from 0 to 1";
+    assert_eq!(told, [format!("m.toml:2:9: `share` {range}"), format!("m.toml:3:9: `floor` {range}")]);
 }
 
 #[test]

@@ -18,11 +18,26 @@ use super::redact::Redactor;
 
 /// Looks at the answers of one API. A value of it follows one stream.
 pub(super) trait Dialect: Default + Send + 'static {
-    /// What a whole answer took, if it says so; or the error that it is in an answer's clothes.
-    fn whole(body: &[u8], secrets: &Redactor) -> Result<Option<Usage>, ProviderError>;
+    /// What a whole answer says; or the error that it is in an answer's clothes.
+    fn whole(body: &[u8], secrets: &Redactor) -> Result<Whole, ProviderError>;
 
     /// What the next event of the stream means. One that is an error must not be forwarded.
     fn event(&mut self, event: &[u8], secrets: &Redactor) -> Result<Meaning, ProviderError>;
+}
+
+/// What a whole answer says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Whole {
+    /// The tokens it took, if it tells them.
+    pub(super) usage: Option<Usage>,
+    /// A content policy refused to answer, or to go on.
+    pub(super) refused: bool,
+}
+
+impl From<Option<Usage>> for Whole {
+    fn from(usage: Option<Usage>) -> Self {
+        Self { usage, refused: false }
+    }
 }
 
 /// What one event means.
@@ -61,6 +76,11 @@ fn is_object(json: &[u8]) -> bool {
 /// Reads what a vendor says about usage; what is said otherwise is not said.
 pub(super) fn usage<T: DeserializeOwned + Into<Usage>>(raw: Option<&RawValue>) -> Option<Usage> {
     serde_json::from_str::<T>(raw?.get()).ok().map(Into::into)
+}
+
+/// Is it this word, as every vendor writes it?
+pub(super) fn is_word(value: &RawValue, word: &str) -> bool {
+    value.get().strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) == Some(word)
 }
 
 /// Does it hold anything?

@@ -78,7 +78,6 @@ fn unix_seconds() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use futures_util::StreamExt;
     use mainstay_actors::call::{Frame, Usage};
     use serde_json::{Value, json};
@@ -232,13 +231,41 @@ mod tests {
 
     #[tokio::test]
     async fn its_own_dialect_passes_through_byte_for_byte() {
-        let answer = r#"{ "choices" : [ ] }"#;
-        let (base_url, heard) = raw(http_answer("content-type: application/json", answer)).await;
-        let provider = Interpreter::new(OpenAi::new(http(), &base_url, None).unwrap(), Api::Chat);
-        let body = r#"{"model":"m","odd" :[ 1.0 ],"messages":[{}]}"#;
-        let request = body::read(Api::Chat, Bytes::from_static(body.as_bytes())).unwrap().request;
-        let Ok(ProviderReply::Full(full)) = call(&provider, &request, "m").await else { panic!("no answer") };
-        assert_eq!((&full.body[..], full.lacks.len()), (answer.as_bytes(), 0)); // GW2
-        assert!(heard.await.ends_with(body));
+        let body = r#"{"model":"m","max_tokens":1e0,"odd" :[ 1e999,"\u00e9" ],"stream" :STREAM ,"messages":[{"new":1}]}"#;
+        let chunks = concat!(
+            ": odd\r\n\r\n",
+            "data: { \"odd\" :[1e999],\"choices\":[{\"delta\":{\"odd\":\"\\u00e9\"},\"finish_reason\":\"odd\"}]}\n\n",
+            "data:  [DONE]\n\n",
+        );
+        let events = concat!(
+            "event: odd\r\ndata: {\"type\":\"odd\", \"x\":1e999}\r\n\r\n",
+            "event: message_delta\ndata: {\"type\":\"message_delta\",\"odd\":1,\"delta\":{\"stop_reason\":\"odd\"}}\n\n",
+            "event: message_stop\ndata: { \"type\" :\"message_stop\",\"odd\":\"\\u00e9\"}\n\n",
+        );
+        for (api, stream, answer) in [
+            (Api::Chat, false, r#"{ "choices" : [ ],"odd":[1e999,"\u00e9"]}"#),
+            (Api::Chat, true, chunks),
+            (Api::Messages, false, r#"{ "content" : [ ],"odd":[1e999,"\u00e9"]}"#),
+            (Api::Messages, true, events),
+        ] {
+            let kind = if stream { "text/event-stream" } else { "application/json" };
+            let (base_url, heard) = raw(http_answer(&format!("content-type: {kind}"), answer)).await;
+            let provider: Box<dyn Provider> = match api {
+                Api::Chat => Box::new(Interpreter::new(OpenAi::new(http(), &base_url, None).unwrap(), api)),
+                _ => Box::new(Interpreter::new(Anthropic::new(http(), &base_url, None).unwrap(), api)),
+            };
+            let body = body.replace("STREAM", &stream.to_string());
+            let request = body::read(api, body.clone().into()).unwrap().request;
+            let (got, lacks) = match call(&*provider, &request, "m").await.unwrap() {
+                ProviderReply::Full(full) => (full.body.to_vec(), full.lacks),
+                ProviderReply::Stream(reply) => {
+                    let frames: Vec<Frame> = reply.frames.map(Result::unwrap).collect().await;
+                    (frames.iter().flat_map(|frame| frame.bytes.to_vec()).collect(), reply.lacks)
+                }
+            };
+            assert_eq!((String::from_utf8(got).unwrap().as_str(), lacks.len()), (answer, 0), "{api:?}"); // GW2
+            let heard = heard.await;
+            assert!(heard.ends_with(&format!("\r\n\r\n{body}")), "{heard}"); // GW2
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What the adapters' tests share: a provider asked over real sockets, and servers that are worse than any.
 
+pub(super) mod faults;
+
 use std::{future::Future, net::SocketAddr, time::Duration};
 
 use futures_util::StreamExt;

@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     body::outgoing,
-    dialect::{Dialect, malformed},
+    dialect::{Dialect, Whole, malformed},
     errors::{self, MAX_ERROR_BODY, Told},
     events::Events,
     redact::Redactor,
@@ -95,8 +95,10 @@ impl Upstream {
     async fn whole<D: Dialect>(&self, response: Response) -> Result<FullReply, ProviderError> {
         let Told { request_id, allowances, .. } = errors::told(response.headers());
         let body = self.read(response, MAX_ANSWER).await;
-        match body.and_then(|body| D::whole(&body, &self.secrets).map(|usage| (body, usage))) {
-            Ok((body, usage)) => Ok(FullReply { request_id, usage, allowances, ..FullReply::new(body) }),
+        match body.and_then(|body| D::whole(&body, &self.secrets).map(|whole| (body, whole))) {
+            Ok((body, Whole { usage, refused })) => {
+                Ok(FullReply { request_id, usage, allowances, refused, ..FullReply::new(body) })
+            }
             Err(error) => Err(ProviderError { request_id, ..error }),
         }
     }

@@ -14,6 +14,8 @@ pub struct Reloaded {
     pub providers: Changed,
     /// The chains.
     pub chains: Changed,
+    /// Is what all providers together may be asked again another?
+    pub retry_budget: bool,
     /// Settings that are others now, and hold only after a restart.
     pub after_restart: Vec<&'static str>,
 }
@@ -35,6 +37,7 @@ impl Reloaded {
         Self {
             providers: Changed::between(&old.providers, &new.providers, |p| &p.name, is_same_provider),
             chains: Changed::between(&old.chains, &new.chains, |chain| &chain.name, is_same_chain),
+            retry_budget: old.retry_budget != new.retry_budget,
             after_restart: after_restart(old, new),
         }
     }
@@ -68,6 +71,9 @@ impl Changed {
 impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts: Vec<_> = self.providers.told("provider").chain(self.chains.told("chain")).collect();
+        if self.retry_budget {
+            parts.push("retry budget changed".into());
+        }
         if !self.after_restart.is_empty() {
             parts.push(format!("not applied before a restart: {}", self.after_restart.join(", ")));
         }
@@ -184,6 +190,7 @@ mod tests {
                 "one",
                 "provider c added; provider b removed; chain chat changed",
             ),
+            (format!("retry_budget = false\n{FILE}"), "one", "retry budget changed"),
             (
                 format!("data_dir = \"d\"\n[server]\nlisten = \"127.0.0.1:1\"\nmax_body = \"1MiB\"\n{FILE}"),
                 "one",

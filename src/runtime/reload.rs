@@ -64,6 +64,7 @@ impl Runtime {
             change.chain(&chain.name, aims(chain), chain.policy)?;
         }
         change.apply().await?;
+        self.system().commons().retries.configure(config.retry_budget);
         self.scripted.retain(|server| server.strong_count() > 0);
         self.scripted.extend(scripted);
         Ok(())

@@ -56,7 +56,11 @@ fn describe() {
         count,
         "Probes without a caller, by provider and outcome: `ok`, or the kind of failure"
     );
-    describe_gauge!("mainstay_breaker_state", count, "1 for the state that a provider's circuit is in");
+    describe_gauge!(
+        "mainstay_breaker_state",
+        count,
+        "1 for the state that a provider's circuit is in; 0 for every state once the provider is gone"
+    );
     describe_counter!("mainstay_breaker_transitions_total", count, "Changes of a provider's circuit");
     describe_counter!(
         "mainstay_config_reloads_total",
@@ -70,6 +74,11 @@ fn describe() {
         "mainstay_actors_abandoned_total",
         count,
         "Lives that block a thread, could not be killed and were replaced, by actor"
+    );
+    describe_counter!(
+        "mainstay_late_news_total",
+        count,
+        "News of lives that were over already, by supervisor: they changed nothing"
     );
     describe_counter!(
         "mainstay_requests_expired_total",

@@ -27,6 +27,26 @@ OPENAI = {
     "cut": "fault:cut-after=3",
     "response-cut": "fault:cut-after=6",
 }
+
+
+def woven():
+    """A stream of two tool calls, written piece by piece in turn, which the mock provider sends as it stands."""
+
+    def chunk(delta, reason=None):
+        data = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}
+        return f"data: {json.dumps(data)}\n\n"
+
+    def piece(index, arguments, **begins):
+        call = {"index": index, "function": {"arguments": arguments, **begins}, "id": f"c{index}"}
+        return chunk({"tool_calls": [call]})
+
+    begun = piece(0, '{"text":', name="say") + piece(1, '{"text": ', name="say")
+    ended = chunk({}, "tool_calls") + "data: [DONE]\n\n"
+    body = begun + piece(0, ' "one"') + piece(1, '"two"}') + piece(0, "}") + ended
+    return f"fault:exact=200; content-type=text/event-stream; body={body}"
+
+
+OPENAI["woven"] = woven()
 STATUSES = [400, 401, 403, 404, 413, 429, 500, 529]
 ANTHROPIC = {
     "claude": "echo",
@@ -83,7 +103,7 @@ def gateway(tmp_path_factory, upstream):
     for kind, models in {"openai": OPENAI, "anthropic": ANTHROPIC}.items():
         for name, model in models.items():
             config += f'[provider.{name}]\nkind = "{kind}"\nbase_url = "{upstream}/v1"\nbreaker = false\nlimits = false\n'
-            config += f'[chain.{name}]\ntargets = ["{name}/{model}"]\nretries = 0\n'
+            config += f'[chain.{name}]\ntargets = [{json.dumps(f"{name}/{model}")}]\nretries = 0\n'
     (folder / "mainstay.toml").write_text(config)
     process, address = start("--listen", "127.0.0.1:0", "--config", "mainstay.toml", cwd=folder)
     yield address

@@ -50,6 +50,29 @@ def test_anthropic_s_stream_with_a_tool_is_put_together(claude):
     assert answer.stop_reason == "tool_use" and answer.usage.input_tokens == 2
 
 
+def test_calls_woven_together_are_put_together_one_by_one(claude):
+    asked = {"model": "woven", "max_tokens": 100, "messages": MESSAGES}
+    with claude.messages.stream(**asked, tools=[TOOL]) as stream:
+        answer = stream.get_final_message()
+    assert [block.input for block in answer.content] == [{"text": "one"}, {"text": "two"}]
+    assert answer.stop_reason == "tool_use"
+
+
+def test_a_pdf_gets_through_to_the_other_dialect_and_what_cannot_is_refused(client, claude):
+    text = {"type": "text", "text": "hello there"}
+    file = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,QUJD"}}
+    asked = {"model": "claude", "messages": [{"role": "user", "content": [file, text]}]}
+    raw = client.chat.completions.with_raw_response.create(**asked)
+    assert "x-mainstay-lacks" not in raw.headers and raw.parse().choices[0].message.content == SAID
+    document = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "QUJD"}}
+    asked = {"model": "chat", "max_tokens": 100, "messages": [{"role": "user", "content": [document, text]}]}
+    raw = claude.messages.with_raw_response.create(**asked)
+    assert "x-mainstay-lacks" not in raw.headers and raw.parse().content[0].text == SAID
+    document["source"] = {"type": "url", "url": "https://example.com/a.pdf"}
+    with pytest.raises(anthropic.BadRequestError, match="a document at an address"):
+        claude.messages.create(**asked)
+
+
 def test_a_stream_that_breaks_off_raises_in_either_sdk(client, claude):
     words = []
     with pytest.raises(openai.APIError) as broken:

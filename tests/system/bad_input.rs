@@ -97,6 +97,43 @@ async fn a_request_needs_exactly_one_host_and_names_no_other_in_its_target() {
     }
 }
 
+/// What cannot be parsed is answered by hyper itself, which leaves no way to say more: a bare status without a body and
+/// without our headers, after which the connection is closed.
+#[tokio::test]
+async fn what_is_no_http_gets_a_bare_status_and_the_connection_is_closed() {
+    let world = World::new().await;
+    let header = format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "x".repeat(256 << 10));
+    let address = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "x".repeat(70 << 10));
+    let cases = [
+        ("\u{16}\u{3}\u{1} not http at all\r\n\r\n", "400 Bad Request"),
+        ("GET /livez HTTP/9.9\r\nhost: localhost\r\n\r\n", "400 Bad Request"),
+        ("GET /livez HTTP/1.1\r\nno colon\r\n\r\n", "400 Bad Request"),
+        (
+            "GET /livez HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+            "400 Bad Request",
+        ),
+        (&header, "431 Request Header Fields Too Large"),
+        (&address, "414 URI Too Long"),
+    ];
+    for (sent, status) in cases {
+        let shown: String = sent.chars().take(40).collect();
+        let mut stream =
+            tokio::net::TcpStream::connect(world.url.trim_start_matches("http://")).await.unwrap();
+        let _ = stream.write_all(sent.as_bytes()).await;
+        let mut answer = Vec::new();
+        // Whoever sent more than was read may see a reset after the answer.
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{shown}: {answer}"); // GW6
+        assert!(
+            answer.contains("connection: close\r\n") && answer.ends_with("\r\n\r\n"),
+            "{shown}: {answer}"
+        );
+        assert!(!answer.contains("x-request-id"), "hyper can say more now: let it: {answer}");
+    }
+    assert_eq!(world.ask("hi").await.status, 200);
+}
+
 #[tokio::test]
 async fn a_model_s_name_that_is_no_text_is_unknown_like_any_other() {
     let world = World::new().await;

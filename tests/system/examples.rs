@@ -1,6 +1,27 @@
 //! Each example runs without keys, ends by itself, and prints exactly what its documentation promises.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+};
+
+/// Where the examples stand: built as this test was, which takes a moment if nothing is older than its source.
+static EXAMPLES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_BIN_EXE_mainstay")).parent().unwrap();
+    let profile = folder.file_name().unwrap().to_str().unwrap().replace("debug", "dev");
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--locked", "--examples", "--profile", &profile]);
+    // What cargo tells this test of its package would make dependencies look changed.
+    let of_this_test = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in env::vars().filter(|(name, _)| of_this_test(name)) {
+        build.env_remove(name);
+    }
+    let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+    assert!(built.success(), "the examples do not build; see why with: cargo build --examples");
+    folder.join("examples")
+});
 
 fn promised(name: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/{name}.rs"));
@@ -17,10 +38,8 @@ fn printed(name: &str) -> String {
 }
 
 fn printed_with(name: &str, args: &[&str]) -> String {
-    let folder = Path::new(env!("CARGO_BIN_EXE_mainstay")).parent().unwrap().join("examples");
-    let output = Command::new(folder.join(name)).args(args).env_clear().output();
-    let output =
-        output.unwrap_or_else(|e| panic!("{name}: {e}; build the examples first: cargo build --examples"));
+    let output = Command::new(EXAMPLES.join(name)).args(args).env_clear().output();
+    let output = output.unwrap_or_else(|e| panic!("{name}: {e}"));
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout)
         .unwrap()

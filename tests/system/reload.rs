@@ -173,6 +173,19 @@ async fn a_hangup_reads_the_file_again_and_a_wrong_one_keeps_the_old_and_says_so
     fs::write(&path, format!("[server]\nmax_body = \"1MiB\"\n{other}")).unwrap();
     process.signal("HUP");
     until("b answers", async || process.ask().await.said() == "Echo from b: hello").await; // GW8
+    let metrics = async || answered(http().get(format!("{}/metrics", process.url))).await.text;
+    let states = |metrics: &str, of: &str| {
+        let states = metrics.lines().filter(|line| line.starts_with("mainstay_breaker_state{"));
+        let states = states.filter(|line| line.contains(&format!("provider=\"{of}\",model=\"m\"")));
+        states.filter(|line| line.ends_with(" 1")).count()
+    };
+    until("no state of a is told any more", async || {
+        let metrics = metrics().await;
+        metrics.contains("provider=\"a\",model=\"m\"")
+            && states(&metrics, "a") == 0
+            && states(&metrics, "b") == 1
+    })
+    .await;
     until("a is gone", async || {
         let status = status(&process.url).await;
         let tree = status["tree"].to_string();

@@ -20,7 +20,7 @@ pub(crate) enum Speaks {
 }
 
 impl Speaks {
-    fn kind(self) -> &'static str {
+    pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
             Self::Anthropic => "anthropic",

@@ -27,6 +27,23 @@ pub(super) enum Answer {
     Stream(Box<AnswerStream>),
 }
 
+impl Answer {
+    /// Does it say, without anything else, that a content policy refused to answer?
+    pub(super) fn is_refused(&self) -> bool {
+        match self {
+            Self::Full(full) => full.refused,
+            Self::Stream(frames) => frames.is_refused(),
+        }
+    }
+
+    pub(super) fn request_id(&self) -> Option<String> {
+        match self {
+            Self::Full(full) => full.request_id.clone(),
+            Self::Stream(frames) => frames.request_id.clone(),
+        }
+    }
+}
+
 /// When an attempt is too late, by phase.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
@@ -140,7 +157,10 @@ async fn in_time<T>(
 
 pub(super) fn end(mut permit: Permit, mut error: ProviderError) -> ProviderError {
     permit.allowed(error.allowances.take());
-    permit.failed(error.kind, error.retry_after);
+    match error.is_unsent() {
+        true => permit.unused(error.kind),
+        false => permit.failed(error.kind, error.retry_after),
+    }
     error
 }
 

@@ -1,6 +1,8 @@
 //! Providers that break in every way at random, callers that leave, and an actor that crashes: when the storm is over,
 //! everything is home and the circuit closes.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 
 use super::*;

@@ -1,5 +1,7 @@
 //! The ready-made composite over real actors: each of its numbers, and its fallback.
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
     provider::policy::ProviderPolicy,

@@ -1,36 +1,35 @@
 //! What failing over costs, and who is asked when a prompt is too long or was refused: real actors on virtual time.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
+    backoff::{Backoff, Jitter},
+    error::FallOver,
     provider::policy::{BreakerPolicy, ProviderPolicy},
     system::{Aim, Supervised, SystemBuilder},
-    testing::{Act, FakeProvider, Hired, VirtualClock, World, request, settle},
+    testing::{Act, FakeProvider, VirtualClock, World, request, settle},
 };
 use ErrorKind::{BadRequest, ContentFiltered, ContextTooLong, ServerError, TooLarge};
 use Lane::{Filtered, LargerContext, Usual};
 
 const SECOND: Duration = Duration::from_secs(1);
-const ONCE: ChainPolicy = ChainPolicy { retries: 0, backoff: RETRY, max_attempts: 9 };
-const RETRY: crate::backoff::Backoff = crate::backoff::Backoff {
-    min: Duration::from_millis(1),
-    max: SECOND,
-    jitter: crate::backoff::Jitter::Full,
-};
+pub(super) const ONCE: ChainPolicy = ChainPolicy { retries: 0, backoff: RETRY, max_attempts: 9 };
+const AGAIN: ChainPolicy = ChainPolicy { retries: 2, ..ONCE };
+const RETRY: Backoff = Backoff { min: Duration::from_millis(1), max: SECOND, jitter: Jitter::Full };
 
 /// Providers `a`, `b`, … in one chain, each in its lane.
-struct Lanes {
-    tree: Supervised,
-    fakes: Vec<Arc<FakeProvider>>,
+pub(super) struct Lanes {
+    pub(super) tree: Supervised,
+    pub(super) fakes: Vec<Arc<FakeProvider>>,
 }
 
 impl Lanes {
-    async fn start(lanes: &[Lane], policy: ProviderPolicy, chain: ChainPolicy) -> Self {
+    pub(super) async fn start(lanes: &[Lane], policy: ProviderPolicy, chain: ChainPolicy) -> Self {
         let mut builder = SystemBuilder::new(Arc::new(VirtualClock::start()), 1, 1);
         let fakes: Vec<Arc<FakeProvider>> = lanes.iter().map(|_| Arc::default()).collect();
         for (name, fake) in NAMES.iter().zip(&fakes) {
-            builder.provider(name, Arc::new(Hired(fake.clone())), policy).unwrap();
+            builder.provider(name, fake.clone(), policy).unwrap();
         }
         let aim = |(provider, lane): (&&'static str, &Lane)| Aim { provider, model: "m", lane: *lane };
         builder.chain("chat", NAMES.iter().zip(lanes).map(aim), chain).unwrap();
@@ -42,7 +41,7 @@ impl Lanes {
         answer.map(|reply| reply.story.provider.to_string())
     }
 
-    fn asked(&self) -> Vec<u64> {
+    pub(super) fn asked(&self) -> Vec<u64> {
         self.fakes.iter().map(|fake| fake.calls()).collect()
     }
 
@@ -125,6 +124,54 @@ async fn without_targets_of_its_own_a_declared_class_ends_with_the_provider_s_an
         assert_eq!(lanes.asked(), [10, 0], "{kind}");
         assert!(lanes.tree.system().provider("a").unwrap().is_usable(), "{kind} blames nobody"); // PC4
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_to_ask_again_is_what_the_provider_says() {
+    use ErrorKind::{Conflict, ServerError as Failed, Unsupported};
+    let table = [
+        (BadRequest, true, "a", [2, 0]),
+        (ContextTooLong, true, "a", [2, 0]),
+        (TooLarge, true, "a", [2, 0]),
+        (Failed, false, "b", [1, 1]),
+        (Conflict, false, "b", [1, 1]),
+        (Unsupported, true, "b", [1, 1]),
+    ];
+    for (kind, retry, by, asked) in table {
+        let lanes = Lanes::start(&[Usual, Usual], ProviderPolicy::default(), AGAIN).await;
+        lanes.fakes[0].next([Act::Advise(kind, retry)]);
+        assert_eq!((lanes.call().await.unwrap().as_str(), lanes.asked()), (by, asked.to_vec()), "{kind}"); // PC13
+    }
+    for (retry, attempts) in [(true, 3), (false, 1)] {
+        let lanes = Lanes::start(&[Usual], ProviderPolicy::default(), AGAIN).await;
+        lanes.fakes[0].set(Act::Advise(BadRequest, retry));
+        let error = lanes.call().await.unwrap_err();
+        assert_eq!(
+            (error.kind, error.attempts_made(), lanes.asked()),
+            (BadRequest, attempts, vec![attempts as u64])
+        );
+        assert!(error.upstream.is_some(), "it is the provider's own verdict all the same");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_to_be_asked_again_waits_for_no_one_s_deadline_and_spends_no_more_than_the_budget() {
+    let lanes = Lanes::start(&[Usual], ProviderPolicy::default(), AGAIN).await;
+    lanes.fakes[0].set(Act::Advise(BadRequest, true));
+    let retries = |calls: u64| lanes.asked()[0] - calls;
+    for calls in 1..=10 {
+        lanes.call().await.unwrap_err();
+        assert!(retries(calls) <= 4, "{calls} calls"); // PC15
+    }
+    assert!(retries(10) >= 3, "what the budget gives is used");
+
+    let slow = Backoff { min: SECOND, max: SECOND, jitter: Jitter::Spread(0.0) };
+    let lanes =
+        Lanes::start(&[Usual], ProviderPolicy::default(), ChainPolicy { backoff: slow, ..AGAIN }).await;
+    lanes.fakes[0].set(Act::Advise(BadRequest, true));
+    let chat = lanes.tree.system().chain("chat").unwrap();
+    chat.call(request().timeout(SECOND / 2)).await.unwrap_err();
+    assert_eq!(lanes.asked(), [1], "nobody waits for a retry that comes too late"); // PC16
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,8 +4,9 @@
 //! to someone who has nobody else is then asked insistently, once in a call. Only after that does the plan wait and go through those
 //! again that may be retried. One cap holds over all of it, whatever the chain (PC14). One target may be put first: a
 //! provider that waits for its probe would never get one while those before it answer. A prompt that is too long, or
-//! that a content policy refused, goes on to targets of their own, or nowhere (PC4). Asking, waiting and measuring are
-//! not done here.
+//! that a content policy refused, goes on to targets of their own, or nowhere (PC4). What nobody else would answer
+//! otherwise stays with its target, which is asked again if it says so itself (PC13). Asking, waiting and measuring
+//! are not done here.
 
 use std::time::Duration;
 
@@ -60,16 +61,17 @@ pub(super) struct Plan {
     policy: ChainPolicy,
     targets: Vec<Asked>,
     lane: Lane,
+    /// The only one that is still worth asking, whatever its lane: others would answer alike.
+    only: Option<usize>,
     first: Option<usize>,
     round: u32,
     made: u32,
-    over: bool,
 }
 
 impl Plan {
     pub(super) fn new(policy: ChainPolicy, lanes: impl IntoIterator<Item = Lane>) -> Self {
         let targets = lanes.into_iter().map(|lane| Asked { lane, ..Asked::default() }).collect();
-        Self { policy, targets, lane: Lane::Usual, first: None, round: 0, made: 0, over: false }
+        Self { policy, targets, lane: Lane::Usual, only: None, first: None, round: 0, made: 0 }
     }
 
     /// Asks `target` before all others.
@@ -80,7 +82,7 @@ impl Plan {
 
     /// The next step; `chance` is uniform in `[0, 1)` and drawn only for a wait.
     pub(super) fn next(&mut self, chance: impl FnOnce() -> f64) -> Step {
-        if self.over || self.made >= self.policy.max_attempts {
+        if self.made >= self.policy.max_attempts {
             return Step::GiveUp;
         }
         let mut in_order = self.first.take().into_iter().chain(0..self.targets.len());
@@ -89,8 +91,7 @@ impl Plan {
             (asked.turn, asked.failed) = (Some(self.round), false);
             return Step::Try(target);
         }
-        let lane = self.lane;
-        if let Some(target) = self.targets.iter().position(|asked| asked.lane == lane && asked.soft) {
+        if let Some(target) = (0..self.targets.len()).find(|&at| self.targets[at].soft && self.is_meant(at)) {
             let asked = &mut self.targets[target];
             (asked.soft, asked.insisted) = (false, true);
             return Step::Insist(target);
@@ -104,6 +105,11 @@ impl Plan {
         asked.soft = soft && !asked.insisted;
     }
 
+    /// The target cannot do what is asked, and was not asked: that is no attempt.
+    pub(super) fn unable(&mut self, target: usize) {
+        self.targets[target].lost = true;
+    }
+
     /// The target was asked and failed.
     pub(super) fn failed(&mut self, target: usize, class: Class, hint: Option<Duration>) {
         let asked = &mut self.targets[target];
@@ -114,32 +120,44 @@ impl Plan {
         self.made += 1;
         match class.fall_over {
             FallOver::Yes => {}
-            FallOver::No => self.over = true,
-            FallOver::LargerContext => self.change_over(Lane::LargerContext),
-            FallOver::IfAllowed => self.change_over(Lane::Filtered),
+            FallOver::No => self.only = Some(target),
+            FallOver::LargerContext => self.change_over(target, Lane::LargerContext),
+            FallOver::IfAllowed => self.change_over(target, Lane::Filtered),
         }
     }
 
     /// Who was no help there is none here either: from one lane to another, and never back.
-    fn change_over(&mut self, lane: Lane) {
-        self.over = self.lane != Lane::Usual;
-        self.lane = lane;
+    fn change_over(&mut self, target: usize, lane: Lane) {
+        match self.leads_to(lane) {
+            true => (self.lane, self.only) = (lane, None),
+            false => self.only = Some(target),
+        }
+    }
+
+    /// Would a failure that names this lane be answered there?
+    pub(super) fn leads_to(&self, lane: Lane) -> bool {
+        self.lane == Lane::Usual && self.targets.iter().any(|asked| asked.lane == lane)
     }
 
     fn has_turn(&self, target: usize) -> bool {
         let asked = &self.targets[target];
-        asked.turn != Some(self.round) && asked.hint.is_zero() && self.may_be_asked(asked)
+        asked.turn != Some(self.round) && asked.hint.is_zero() && self.may_be_asked(target)
     }
 
-    fn may_be_asked(&self, asked: &Asked) -> bool {
-        asked.lane == self.lane && !asked.lost && asked.times <= self.policy.retries
+    fn may_be_asked(&self, target: usize) -> bool {
+        let asked = &self.targets[target];
+        self.is_meant(target) && !asked.lost && asked.times <= self.policy.retries
+    }
+
+    fn is_meant(&self, target: usize) -> bool {
+        self.only.map_or(self.targets[target].lane == self.lane, |only| only == target)
     }
 
     /// Waiting is worth it only for a target that was asked and may be asked again soon: one that refused
     /// us, or asks for a longer wait than our longest, is left to the caller's next call.
     fn next_round(&mut self, chance: impl FnOnce() -> f64) -> Step {
-        let retries = self.targets.iter().filter(|asked| asked.failed && self.may_be_asked(asked));
-        let Some(hint) = retries.map(|asked| asked.hint).min() else { return Step::GiveUp };
+        let retries = (0..self.targets.len()).filter(|&at| self.targets[at].failed && self.may_be_asked(at));
+        let Some(hint) = retries.map(|at| self.targets[at].hint).min() else { return Step::GiveUp };
         let delay = self.policy.backoff.delay(self.round, chance()).max(hint);
         self.targets.iter_mut().for_each(|asked| asked.hint = asked.hint.saturating_sub(delay));
         self.round += 1;
@@ -147,6 +165,9 @@ impl Plan {
     }
 }
 
+#[cfg(test)]
+#[path = "plan_properties.rs"]
+mod properties;
 #[cfg(test)]
 #[path = "plan_tests.rs"]
 mod tests;

@@ -60,7 +60,7 @@ impl Stream for ReplyStream {
 
 pub(super) struct AnswerStream {
     frames: FrameStream,
-    request_id: Option<String>,
+    pub(super) request_id: Option<String>,
     lacks: Vec<&'static str>,
     prelude: VecDeque<Frame>,
     /// The call's id, for the log.
@@ -124,13 +124,30 @@ impl AnswerStream {
                     self.permit.iter().for_each(Permit::first_token);
                     return Ok(());
                 }
-                FrameKind::End => return Ok(()),
+                FrameKind::End => {
+                    self.settle();
+                    return Ok(());
+                }
                 _ if self.prelude.len() == PRELUDE => {
                     return Err(ProviderError::new(ErrorKind::Malformed, "many frames without any content"));
                 }
                 _ => {}
             }
         }
+    }
+
+    /// The whole answer is here: whenever its caller reads it, the provider is done with it.
+    fn settle(&mut self) {
+        let usage = self.prelude.iter().rev().find_map(|frame| frame.usage);
+        if let Some(mut permit) = self.permit.take() {
+            permit.used(usage);
+            permit.answered();
+        }
+    }
+
+    /// Is it a whole answer that says nothing but that a content policy refused?
+    pub(super) fn is_refused(&self) -> bool {
+        self.permit.is_none() && self.prelude.iter().any(|frame| frame.kind == FrameKind::Refusal)
     }
 
     /// Pings may come so fast that nobody ever waits; the time is up all the same.
@@ -205,7 +222,7 @@ impl AnswerStream {
             FrameKind::Ping => return frame,
             FrameKind::Content => self.delivered += 1,
             FrameKind::End => self.permit.take().into_iter().for_each(Permit::answered),
-            FrameKind::Note => {}
+            FrameKind::Note | FrameKind::Refusal => {}
         }
         self.waiting_since = None;
         frame

@@ -1,6 +1,6 @@
 //! Calls through a whole system on virtual time: every policy alone, every way to break, every way to leave.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     backoff::{Backoff, Jitter},
     call::FrameKind,
-    error::Interrupted,
+    error::{Interrupted, ProviderError},
     provider::policy::{BreakerPolicy, ProviderPolicy, Timeouts},
     testing::{Act, Broken, FakeProvider, World, request, settle},
 };

@@ -8,14 +8,16 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
+
 use super::Egress;
 use crate::{
     commons::{Commons, Timer},
     mode::board::{Concern, Health, Reporter},
     ports::Reach,
-    provider::ProviderDesk,
     shell::{Behavior, Cx, Failure, Start, contain},
     supervision::ChildSpec,
+    system::Directory,
 };
 
 /// How long after one look there may be another.
@@ -41,17 +43,17 @@ pub enum EgressNews {
 pub struct EgressActor {
     egress: Egress,
     reach: Arc<dyn Reach>,
-    desks: Arc<[Arc<ProviderDesk>]>,
+    directory: Arc<ArcSwap<Directory>>,
     report: Arc<Reporter>,
     /// The look under way, or the pause after it.
     busy: Option<Timer>,
 }
 
 impl EgressActor {
-    /// Its place in the tree. It excuses the providers at `desks`.
+    /// Its place in the tree. It excuses the providers that stand in `directory` when there is something to excuse.
     pub(crate) fn spec(
         reach: Arc<dyn Reach>,
-        desks: Arc<[Arc<ProviderDesk>]>,
+        directory: Arc<ArcSwap<Directory>>,
         commons: &Commons,
     ) -> ChildSpec {
         let egress = commons.egress.clone();
@@ -60,7 +62,7 @@ impl EgressActor {
         let (spec, handle) = ChildSpec::new("root/egress", move |_| Self {
             egress: known.clone(),
             reach: reach.clone(),
-            desks: desks.clone(),
+            directory: directory.clone(),
             report: report.clone(),
             busy: None,
         });
@@ -93,7 +95,7 @@ impl EgressActor {
         let since = self.egress.suspected_since(cx.commons().now()).filter(|_| !self.egress.is_down());
         if let Some(since) = since {
             self.egress.0.down.store(true, Ordering::Release);
-            self.desks.iter().for_each(|desk| desk.pardon(since));
+            self.directory.load().desks.values().for_each(|desk| desk.pardon(since));
             self.report.report(Health::Failed, DOWN, None);
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     event::EventKind,
     mode::Mode,
     provider::policy::ProviderPolicy,
-    testing::{Act, FakeNetwork, World, request, settle},
+    testing::{Act, FakeNetwork, FakeProvider, World, request, settle},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -165,4 +165,39 @@ async fn a_crash_of_the_watcher_changes_nothing() {
     network.set_down(false);
     tokio::time::sleep(4 * SECOND).await;
     assert!(reasons(&world).is_empty(), "{:?}", reasons(&world));
+}
+
+/// Keeps the first two providers, and puts another in the third one's place.
+async fn third_replaced(world: &World) -> Arc<FakeProvider> {
+    let fake = Arc::new(FakeProvider::default());
+    let mut change = world.tree.change();
+    for name in ["a", "b"] {
+        change.keep(world.system().provider(name).unwrap(), ProviderPolicy::default(), None).unwrap();
+    }
+    change.provider("d", fake.clone(), ProviderPolicy::default()).unwrap();
+    let once = ChainPolicy { retries: 0, ..ChainPolicy::default() };
+    change.chain("chat", [("a", "m"), ("b", "m"), ("d", "m")], once).unwrap();
+    change.apply().await.unwrap();
+    fake
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_came_with_a_change_is_excused_like_the_others() {
+    let (world, network) = world().await;
+    let d = third_replaced(&world).await;
+    network.set_down(true);
+    network.takes(2 * SECOND);
+    all(&world, Act::Fail(ErrorKind::Connect));
+    d.set(Act::Fail(ErrorKind::Connect));
+    for _ in 0..10 {
+        assert!(world.system().chain("chat").unwrap().call(request()).await.is_err());
+        settle().await;
+    }
+    let circuits = || {
+        let now = world.system().commons().now();
+        world.system().providers().map(|desk| desk.status(now).circuit).collect::<Vec<_>>()
+    };
+    assert_eq!(circuits(), ["open"; 3]);
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!((circuits(), reasons(&world)), (vec!["closed"; 3], vec!["egress".into()])); // PC21
 }

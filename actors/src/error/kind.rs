@@ -69,7 +69,7 @@ pub enum ErrorKind {
     Throttled,
     /// Refused here: less time is left than the provider usually takes.
     NoTime,
-    /// Refused here: the provider's budget for retries is spent, most likely because it is out.
+    /// Refused here: the budget for retries is spent, the provider's or that of all, most likely because it is out.
     RetryBudget,
     /// A fault of this machine (no file descriptors, no memory), never the provider's.
     Local,

@@ -52,6 +52,11 @@ impl ProviderError {
         }
     }
 
+    /// Was nothing sent, because its adapter knows that this cannot be asked there?
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.kind == ErrorKind::Unsupported && self.status.is_none()
+    }
+
     /// What it means for the policies: the table's row, but for what the provider says about retrying.
     pub fn class(&self) -> Class {
         let class = self.kind.class();
@@ -79,6 +84,9 @@ pub struct AttemptReport {
     pub retry_after: Option<Duration>,
     /// The provider's own id of the request.
     pub upstream_request_id: Option<String>,
+    /// Was the provider really asked? Not who refused, and not who cannot do it.
+    #[serde(skip)]
+    pub asked: bool,
 }
 
 impl AttemptReport {
@@ -122,7 +130,7 @@ pub struct CallError {
 impl CallError {
     /// How many times a provider was really asked.
     pub fn attempts_made(&self) -> usize {
-        self.attempts.iter().filter(|a| !a.kind.is_refusal()).count()
+        self.attempts.iter().filter(|a| a.asked).count()
     }
 
     /// The status this call ends with: the common one when every asked provider gave the same, otherwise
@@ -131,7 +139,7 @@ impl CallError {
         if let Some(status) = self.upstream.as_ref().and_then(|upstream| upstream.status) {
             return status;
         }
-        let mut asked = self.attempts.iter().filter(|a| !a.kind.is_refusal()).map(|a| a.status);
+        let mut asked = self.attempts.iter().filter(|a| a.asked).map(|a| a.status);
         match asked.next() {
             Some(Some(first)) if asked.all(|status| status == Some(first)) => first,
             _ => self.kind.class().status,

@@ -98,6 +98,9 @@ struct Slow;
 
 struct Changed(ModeChange);
 
+#[cfg(feature = "ractor-cluster")]
+impl ractor::Message for Changed {}
+
 impl From<ModeChange> for Changed {
     fn from(change: ModeChange) -> Self {
         Self(change)
@@ -106,6 +109,7 @@ impl From<ModeChange> for Changed {
 
 type Log = Arc<Mutex<Vec<(u64, u64)>>>;
 
+#[cfg_attr(feature = "ractor-async-trait", ractor::async_trait)]
 impl Actor for Slow {
     type Msg = Changed;
     type State = Log;

@@ -402,5 +402,5 @@ impl Breaker {
 }
 
 #[cfg(test)]
-#[path = "breaker_tests.rs"]
+#[path = "breaker_tests/mod.rs"]
 mod tests;

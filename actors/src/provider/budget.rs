@@ -1,5 +1,5 @@
-//! What a provider may be asked beyond the first attempts of its calls: retries, hedges and fallback hops
-//! together pay from it, so that an outage is not answered by a multiple of the load.
+//! What may be asked beyond first attempts, of one provider or of all together, so that an outage is not answered by a
+//! multiple of the load.
 //!
 //! It counts requests, never concurrency: failures are fast and streams are long. The parts of a request are added
 //! up as they come; nothing is rounded to whole ones. A pure rule; who pays, and to whom, is decided elsewhere.
@@ -17,10 +17,10 @@ const TOLERANCE: f64 = 1e-6;
 /// How much may be tried again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BudgetPolicy {
-    /// Extra attempts per first attempt, from 0 to 1. Default 0.1: a total outage costs the provider at most a
+    /// Extra attempts per first attempt, from 0 to 1; 0: the floor alone counts. Default 0.1: a total outage costs the provider at most a
     /// tenth more than its usual load, and failures of up to a tenth of the calls are all tried again.
     pub share: f64,
-    /// Extra attempts per second where that would be less, from 0 to 1000. Default 0.1: also a provider that is
+    /// Extra attempts per second where that would be less, from 0 to 1000; 0: a few calls earn no retry. Default 0.1: also a provider that is
     /// asked once a minute gets its retries.
     pub floor: f64,
     /// How many of the floor may be saved up, from 0 to 1000. Default 3: the very first calls may be retried.
@@ -28,6 +28,10 @@ pub struct BudgetPolicy {
 }
 
 impl BudgetPolicy {
+    /// For all providers of a system together: a tenth of all calls, as for each of them, and what five providers
+    /// with few calls get, so that one that is out does not spend what the others need.
+    pub const OVERALL: Self = Self { share: 0.1, floor: 0.5, burst: 10 };
+
     /// Says which setting is out of its range, if one is.
     pub fn check(&self) -> Result<(), &'static str> {
         match self {
@@ -47,6 +51,13 @@ impl Default for BudgetPolicy {
     fn default() -> Self {
         Self { share: 0.1, floor: 0.1, burst: 3 }
     }
+}
+
+/// What was paid for one extra attempt, and from what.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Withdrawal {
+    earned: f64,
+    floor: f64,
 }
 
 /// What is left for extra attempts; plain data, so that one life of its owner can leave it to the next.
@@ -87,15 +98,19 @@ impl RetryBudget {
         self.left(now) >= 1
     }
 
-    /// Pays for an extra attempt; false: there must be none. It is taken from the share and from the floor,
+    /// Pays for an extra attempt; nothing: there must be none. It is taken from the share and from the floor,
     /// so that they do not add up.
-    pub fn withdraw(&mut self, now: Instant) -> bool {
-        let affords = self.affords(now);
-        if affords {
-            self.earned = (self.earned - 1.0).max(-f64::from(self.policy.burst));
-            self.floor = (self.floor - 1.0).max(0.0);
-        }
-        affords
+    pub fn withdraw(&mut self, now: Instant) -> Option<Withdrawal> {
+        let (earned, floor) = self.affords(now).then_some((self.earned, self.floor))?;
+        self.earned = (earned - 1.0).max(-f64::from(self.policy.burst));
+        self.floor = (floor - 1.0).max(0.0);
+        Some(Withdrawal { earned: earned - self.earned, floor: floor - self.floor })
+    }
+
+    /// Takes back what was paid for an attempt that was not made.
+    pub fn give_back(&mut self, Withdrawal { earned, floor }: Withdrawal) {
+        self.earned += earned;
+        self.floor = (self.floor + floor).min(self.policy.burst.into());
     }
 
     /// How many extra attempts could be paid now.

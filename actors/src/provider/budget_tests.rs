@@ -31,7 +31,7 @@ impl Payer {
     fn withdraw(&mut self, now: Instant) -> bool {
         match self {
             Self::Naive => true,
-            Self::Budget(budget) => budget.withdraw(now),
+            Self::Budget(budget) => budget.withdraw(now).is_some(),
         }
     }
 }
@@ -120,7 +120,7 @@ fn a_short_hiccup_of_a_busy_provider_is_retried_whole() {
         agenda.next(1000 * SECOND);
         budget.deposit(agenda.now());
     }
-    let granted = (0..1000).take_while(|_| budget.withdraw(agenda.now())).count();
+    let granted = (0..1000).take_while(|_| budget.withdraw(agenda.now()).is_some()).count();
     assert!((299..=300).contains(&granted), "{granted}: a tenth of a minute's calls");
 }
 
@@ -137,7 +137,8 @@ fn what_was_earned_is_forgotten_with_the_window() {
 fn a_provider_that_is_hardly_ever_asked_gets_its_retries_from_the_floor() {
     let agenda = Agenda::<()>::new();
     let (start, mut budget) = (agenda.now(), RetryBudget::new(BudgetPolicy::default(), agenda.now()));
-    let granted = |budget: &mut RetryBudget, at| (0..10).take_while(|_| budget.withdraw(at)).count();
+    let granted =
+        |budget: &mut RetryBudget, at| (0..10).take_while(|_| budget.withdraw(at).is_some()).count();
     assert_eq!(granted(&mut budget, start), 3);
     assert_eq!(granted(&mut budget, start + 9 * SECOND), 0);
     assert_eq!(granted(&mut budget, start + 11 * SECOND), 1);
@@ -150,7 +151,7 @@ fn a_share_of_nothing_and_no_floor_mean_no_retries() {
     let policy = BudgetPolicy { share: 0.0, floor: 0.0, burst: 0 };
     let mut budget = RetryBudget::new(policy, agenda.now());
     (0..1000).for_each(|_| budget.deposit(agenda.now()));
-    assert!(!budget.withdraw(agenda.now() + SECOND));
+    assert!(budget.withdraw(agenda.now() + SECOND).is_none());
 }
 
 #[test]
@@ -181,8 +182,8 @@ proptest! {
             for _ in 0..wanted {
                 let last = extras.last().is_some_and(|last| *last + 11 * SECOND > now);
                 match budget.withdraw(now) {
-                    true => extras.push(now),
-                    false => prop_assert!(last || burst == 0 || extras.is_empty(), "the floor is given"),
+                    Some(_) => extras.push(now),
+                    None => prop_assert!(last || burst == 0 || extras.is_empty(), "the floor is given"),
                 }
             }
         }

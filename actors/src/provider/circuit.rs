@@ -14,8 +14,8 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
+    admission::Refusal,
     breaker::{Breaker, State, Trial},
-    desk::Refusal,
     limiter::{LimitUse, Limiter},
     pace::Pace,
 };

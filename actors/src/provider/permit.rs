@@ -1,7 +1,7 @@
 //! The right to make one attempt, and the one way to tell how it went.
 //!
 //! Whatever happens to an attempt, also being dropped, its permit frees its place and tells the provider's actor.
-//! Who gets one is decided by the [`desk`](super::desk).
+//! Who gets one is decided by [`admission`](super::admission).
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -24,18 +24,18 @@ use crate::{
 
 /// The right to make one attempt. Its place comes home when it is dropped, whatever happened.
 pub struct Permit {
-    pub(super) desk: Arc<ProviderDesk>,
-    pub(super) model: Arc<Circuit>,
-    pub(super) passes: Passes,
-    pub(super) started: Instant,
-    pub(super) _place: Place,
-    pub(super) reserved: Option<Reserved>,
+    desk: Arc<ProviderDesk>,
+    model: Arc<Circuit>,
+    passes: Passes,
+    started: Instant,
+    _place: Place,
+    reserved: Option<Reserved>,
     /// What the provider said of this call.
-    pub(super) told: Told,
+    told: Told,
     /// Was it told to be slow?
-    pub(super) slow: bool,
+    slow: bool,
     /// Is its end still to be told?
-    pub(super) open: bool,
+    open: bool,
 }
 
 /// How a call passed the two circuits that it goes through.
@@ -53,12 +53,24 @@ pub(super) struct Reserved {
 
 /// What a provider says beside its answer.
 #[derive(Default)]
-pub(super) struct Told {
+struct Told {
     usage: Option<Usage>,
     allowances: Option<Box<Allowances>>,
 }
 
 impl Permit {
+    pub(super) fn new(
+        desk: Arc<ProviderDesk>,
+        model: Arc<Circuit>,
+        passes: Passes,
+        reserved: Option<Reserved>,
+        place: Place,
+        started: Instant,
+    ) -> Self {
+        let told = Told::default();
+        Self { desk, model, passes, started, _place: place, reserved, told, slow: false, open: true }
+    }
+
     /// When the attempt began.
     pub fn started(&self) -> Instant {
         self.started
@@ -112,6 +124,17 @@ impl Permit {
         self.report(Some(kind), hint);
     }
 
+    /// Reports that nothing was sent, and why: as far as its provider can tell, there was no attempt.
+    pub(crate) fn unused(mut self, kind: ErrorKind) {
+        if let Some(Reserved { account, model }) = self.reserved.take() {
+            let now = self.desk.now();
+            self.desk.account().limiter().cancel(account, now);
+            self.model.limiter().cancel(model, now);
+        }
+        self.desk.metrics.ended(Some(kind));
+        self.tell_end(Some(ErrorKind::Cancelled), None);
+    }
+
     /// Puts right what was reserved: by what the provider says, as far as it says anything.
     fn settle(&mut self, failure: Option<ErrorKind>, hint: Option<Duration>) {
         let Some(Reserved { account, model }) = self.reserved.take() else { return };
@@ -139,10 +162,14 @@ impl Permit {
     }
 
     fn report(&mut self, failure: Option<ErrorKind>, hint: Option<Duration>) {
-        self.open = false;
         self.settle(failure, hint);
         self.desk.metrics.ended(failure);
         self.desk.metrics.attempt.record(self.desk.now().saturating_duration_since(self.started));
+        self.tell_end(failure, hint);
+    }
+
+    fn tell_end(&mut self, failure: Option<ErrorKind>, hint: Option<Duration>) {
+        self.open = false;
         let (model, passes, slow, started) = (self.model.clone(), self.passes, self.slow, self.started);
         let in_flight = self.desk.in_flight();
         let outcome = Outcome { model, passes, slow, failure, hint, started, in_flight };

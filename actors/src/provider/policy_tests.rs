@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{
     adaptive::AdaptivePolicy,
+    admission::Ask,
     budget::BudgetPolicy,
-    desk::Ask,
     limiter::LimitPolicy,
     policy::{BreakerPolicy, ProviderPolicy},
 };
@@ -156,13 +156,7 @@ async fn a_model_that_is_out_leaves_the_others_of_its_provider_alone() {
     let fake = std::sync::Arc::new(crate::testing::FakeProvider::default());
     let clock = std::sync::Arc::new(crate::testing::VirtualClock::start());
     let mut builder = crate::system::SystemBuilder::new(clock, 1, 1);
-    builder
-        .provider(
-            "a",
-            std::sync::Arc::new(Moody(crate::testing::Hired(fake.clone()))),
-            ProviderPolicy::default(),
-        )
-        .unwrap();
+    builder.provider("a", std::sync::Arc::new(Moody(fake.clone())), ProviderPolicy::default()).unwrap();
     for model in ["good", "bad"] {
         builder.chain(model, [("a", model)], ONCE).unwrap();
     }
@@ -188,7 +182,7 @@ async fn a_model_that_is_out_leaves_the_others_of_its_provider_alone() {
 }
 
 /// Answers, but for one model.
-struct Moody(crate::testing::Hired);
+struct Moody(std::sync::Arc<crate::testing::FakeProvider>);
 
 impl crate::ports::Provider for Moody {
     fn call<'a>(

@@ -132,6 +132,19 @@ async fn a_provider_that_is_asked_is_not_probed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_probe_that_fails_after_a_call_was_answered_raises_no_suspicion() {
+    let world = world(ProviderPolicy::default()).await;
+    world.fakes[0].set_probe(Some(Act::Hang));
+    tokio::time::sleep(EVERY + SECOND).await;
+    assert!(call(&world).await, "while the probe is under way");
+    assert_eq!(world.fakes[0].probes(), 1);
+    tokio::time::sleep(EVERY - SECOND).await;
+    assert_eq!(world.fakes[0].probes(), 1, "it is not idle"); // PC21
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(world.fakes[0].probes(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_that_may_not_be_used_for_probes_takes_nobody_out() {
     for kind in [ErrorKind::Auth, ErrorKind::PermissionDenied, ErrorKind::NotFound, ErrorKind::RateLimited] {
         let world = world(ProviderPolicy::default()).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    desk::Ask,
+    admission::Ask,
     policy::{BreakerPolicy, ProviderPolicy},
 };
 use crate::{

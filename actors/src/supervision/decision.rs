@@ -14,11 +14,12 @@ use std::{
     time::Instant,
 };
 
-use self::groups::Regroup;
 pub(crate) use self::words::{Action, Ending, Event, Id, Role, Standing};
+use self::{groups::Regroup, looked_at::LookedAt};
 use super::policy::{AutoShutdown, Restart, RestartPolicy};
 
 mod groups;
+mod looked_at;
 mod operator;
 mod restarts;
 mod words;
@@ -59,7 +60,7 @@ struct Child {
 #[derive(Debug)]
 pub(crate) struct Decision {
     policy: RestartPolicy,
-    children: BTreeMap<Id, Child>,
+    children: BTreeMap<Id, LookedAt<Child>>,
     next: Id,
     recent: VecDeque<Instant>,
     regroup: Option<Regroup>,
@@ -86,7 +87,8 @@ impl Decision {
     fn insert(&mut self, role: Role, incarnation: u64, phase: Phase, up_since: Option<Instant>) -> Id {
         let (id, wanted) = (self.next, phase != Phase::Down);
         self.next += 1;
-        self.children.insert(id, Child { role, phase, wanted, incarnation, up_since, in_a_row: 0 });
+        let child = Child { role, phase, wanted, incarnation, up_since, in_a_row: 0 };
+        self.children.insert(id, LookedAt(child));
         id
     }
 
@@ -112,29 +114,19 @@ impl Decision {
 
     /// Takes in one event; `chance` is uniform in `[0, 1)`.
     pub(crate) fn on(&mut self, event: Event, now: Instant, chance: f64) -> Vec<Action> {
+        if event.life().is_some_and(|(child, life)| self.incarnation(child) != Some(life)) {
+            return Vec::new();
+        }
         match event {
             Event::Shutdown => self.close(),
             Event::Terminate { child } => self.terminate(child),
             Event::Revive { child } => self.revive(child),
-            Event::Started { child, incarnation } if self.is_current(child, incarnation) => {
-                self.started(child, now)
-            }
-            Event::Exited { child, incarnation, ending } if self.is_current(child, incarnation) => {
-                self.exited(child, ending, now, chance)
-            }
-            Event::BackoffOver { child, incarnation } if self.is_current(child, incarnation) => {
-                self.backoff_over(child)
-            }
-            Event::Overdue { child, incarnation } if self.is_current(child, incarnation) => {
-                self.overdue(child, now, chance)
-            }
-            Event::Hung { child, incarnation } if self.is_current(child, incarnation) => self.hung(child),
-            _ => Vec::new(),
+            Event::Started { child, .. } => self.started(child, now),
+            Event::Exited { child, ending, .. } => self.exited(child, ending, now, chance),
+            Event::BackoffOver { child, .. } => self.backoff_over(child),
+            Event::Overdue { child, .. } => self.overdue(child, now, chance),
+            Event::Hung { child, .. } => self.hung(child),
         }
-    }
-
-    fn is_current(&self, child: Id, incarnation: u64) -> bool {
-        self.incarnation(child) == Some(incarnation)
     }
 
     fn started(&mut self, child: Id, now: Instant) -> Vec<Action> {
@@ -148,8 +140,10 @@ impl Decision {
     }
 
     fn exited(&mut self, child: Id, ending: Ending, now: Instant, chance: f64) -> Vec<Action> {
-        let ended = |it: &&mut Child| !matches!(it.phase, Phase::Down | Phase::Waiting);
-        let Some(it) = self.children.get_mut(&child).filter(ended) else { return Vec::new() };
+        let Some(it) = self.children.get_mut(&child) else { return Vec::new() };
+        if matches!(it.phase, Phase::Down | Phase::Waiting) {
+            return Vec::new();
+        }
         let (role, wanted) = (it.role, it.wanted);
         let lived = std::mem::replace(&mut it.phase, Phase::Down);
         let reset_after = self.policy.reset_after;

@@ -191,7 +191,7 @@ impl Supervisor {
         life: (Running, Ended),
         cx: &Cx<ChildNews>,
     ) -> Result<(), Failure> {
-        if self.decision.incarnation(child) != Some(incarnation) {
+        if !self.is_current(child, incarnation) {
             life.0.kill();
             return Ok(());
         }
@@ -200,7 +200,7 @@ impl Supervisor {
     }
 
     fn exited(&mut self, child: Id, incarnation: u64, exit: Exit, cx: &Cx<ChildNews>) -> Result<(), Failure> {
-        let current = self.decision.incarnation(child) == Some(incarnation);
+        let current = self.is_current(child, incarnation);
         let Some(kid) = self.kids.get_mut(&child).filter(|_| current) else { return Ok(()) };
         let ending = match exit {
             Exit::Normal => Ending::Normal,
@@ -211,6 +211,24 @@ impl Supervisor {
         kid.last_exit = Some(exit.clone());
         kid.spec.node.exited(exit);
         self.decide(Event::Exited { child, incarnation, ending }, cx)
+    }
+
+    fn waited(&mut self, event: Event, cx: &Cx<ChildNews>) -> Result<(), Failure> {
+        match event.life() {
+            Some((child, incarnation)) if !self.is_current(child, incarnation) => Ok(()),
+            _ => self.decide(event, cx),
+        }
+    }
+
+    /// Is this news of the life that there is now? News that come late change nothing, and are counted: some are
+    /// ordinary, many tell of lives that do not end.
+    fn is_current(&self, child: Id, incarnation: u64) -> bool {
+        let current = self.decision.incarnation(child) == Some(incarnation);
+        if !current {
+            tracing::debug!(supervisor = %self.path, child, incarnation, "news of a life that is over");
+            metrics::counter!("mainstay_late_news_total", "supervisor" => self.path.to_string()).increment(1);
+        }
+        current
     }
 
     /// Ends by itself when asked to, and as a failure after giving up: then the parent decides.
@@ -237,7 +255,7 @@ impl Behavior for Supervisor {
                 self.started(child, incarnation, (running, ended), cx)
             }
             News::Exited(child, incarnation, exit) => self.exited(child, incarnation, exit, cx),
-            News::Waited(event) => self.decide(event, cx),
+            News::Waited(event) => self.waited(event, cx),
             News::Sweep => self.sweep(cx),
             News::Asked(order, answer) => self.asked(order, answer, cx),
         }

@@ -13,7 +13,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::providers::{
-    dialect::{self, Delta, Dialect, Meaning, is_filled, malformed, truncated},
+    dialect::{self, Delta, Dialect, Meaning, Whole, is_filled, is_word, malformed, truncated},
     errors,
     redact::Redactor,
     sse,
@@ -27,17 +27,22 @@ pub(in crate::providers) struct Messages {
 }
 
 impl Dialect for Messages {
-    fn whole(body: &[u8], secrets: &Redactor) -> Result<Option<Usage>, ProviderError> {
+    fn whole(body: &[u8], secrets: &Redactor) -> Result<Whole, ProviderError> {
         #[derive(Deserialize)]
         struct Answer<'a> {
             content: Option<Vec<IgnoredAny>>,
             error: Option<IgnoredAny>,
             #[serde(borrow)]
+            stop_reason: Option<&'a RawValue>,
+            #[serde(borrow)]
             usage: Option<&'a RawValue>,
         }
         match dialect::answer(body) {
             Some(Answer { error: Some(_), .. }) => Err(errors::inside(body, secrets)),
-            Some(Answer { content: Some(_), usage, .. }) => Ok(dialect::usage::<Told>(usage)),
+            Some(Answer { content: Some(_), stop_reason, usage, .. }) => Ok(Whole {
+                usage: dialect::usage::<Told>(usage),
+                refused: stop_reason.is_some_and(is_refusal),
+            }),
             _ => Err(malformed("the answer is not a JSON object with `content`")),
         }
     }
@@ -62,8 +67,11 @@ impl Messages {
             "message_start" => Ok(self.told(message.and_then(|message| message.usage))),
             "content_block_delta" if is_content(delta) => Ok(FrameKind::Content.into()),
             "message_delta" => {
-                self.stopped |= is_stopped(delta);
-                Ok(self.told(usage))
+                let reason = stop_reason(delta);
+                self.stopped |= reason.is_some_and(is_filled);
+                let refused = reason.is_some_and(is_refusal);
+                let kind = if refused { FrameKind::Refusal } else { FrameKind::Note };
+                Ok(Meaning { kind, ..self.told(usage) })
             }
             "message_stop" if self.stopped => Ok(FrameKind::End.into()),
             "message_stop" => Err(truncated()),
@@ -130,14 +138,17 @@ fn is_content(delta: Option<&RawValue>) -> bool {
     delta.is_some_and(|delta| serde_json::from_str::<Delta>(delta.get()).is_ok_and(|delta| delta.content))
 }
 
-fn is_stopped(delta: Option<&RawValue>) -> bool {
+fn stop_reason(delta: Option<&RawValue>) -> Option<&RawValue> {
     #[derive(Deserialize)]
     struct Last<'a> {
         #[serde(borrow)]
         stop_reason: Option<&'a RawValue>,
     }
-    let last = delta.and_then(|delta| serde_json::from_str::<Last<'_>>(delta.get()).ok());
-    last.and_then(|last| last.stop_reason).is_some_and(is_filled)
+    serde_json::from_str::<Last<'_>>(delta?.get()).ok()?.stop_reason
+}
+
+fn is_refusal(reason: &RawValue) -> bool {
+    is_word(reason, "refusal")
 }
 
 #[cfg(test)]
@@ -180,6 +191,7 @@ mod tests {
             (delta("7"), Note),
             (r#"{"type":"content_block_stop","index":0}"#.into(), Note),
             (r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#.into(), Note),
+            (r#"{"type":"message_delta","delta":{"stop_reason":"refusal"}}"#.into(), Refusal),
             (r#"{"type":"ping"}"#.into(), Ping), // PC18
             (r#"{"type":"event_of_tomorrow","delta":{"text":"x"}}"#.into(), Note),
             ("{}".into(), Note),
@@ -221,7 +233,10 @@ mod tests {
 
     #[test]
     fn a_whole_answer_tells_its_usage_and_an_error_is_none() {
-        let whole = |body: &str| Messages::whole(body.as_bytes(), &Redactor::default()).map_err(|e| e.kind);
+        let whole = |body: &str| match Messages::whole(body.as_bytes(), &Redactor::default()) {
+            Ok(whole) => Ok(whole.usage),
+            Err(error) => Err(error.kind),
+        };
         let usage =
             r#"{"content":[],"usage":{"input_tokens":2,"cache_creation_input_tokens":5,"output_tokens":4}}"#;
         assert_eq!(whole(usage), Ok(Some(Usage { input_tokens: 7, output_tokens: 4 })));
@@ -230,6 +245,18 @@ mod tests {
         assert_eq!(whole(error), Err(ErrorKind::Overloaded)); // PC12
         for none in ["{}", "[]", "", r#"{"content":"hi"}"#] {
             assert_eq!(whole(none), Err(ErrorKind::Malformed), "{none}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_its_stop_reason_alone() {
+        let whole = |body: &str| Messages::whole(body.as_bytes(), &Redactor::default()).unwrap().refused;
+        for (reason, refused) in
+            [(r#""refusal""#, true), (r#""end_turn""#, false), ("null", false), ("7", false)]
+        {
+            let body =
+                format!(r#"{{"content":[{{"type":"text","text":"refusal"}}],"stop_reason":{reason}}}"#);
+            assert_eq!(whole(&body), refused, "{reason}"); // PC4
         }
     }
 

@@ -1,7 +1,7 @@
 //! The client against real sockets: every fault of the scripted provider, and servers that are worse.
 
 use bytes::Bytes;
-use futures_util::{StreamExt, future::join_all};
+use futures_util::StreamExt;
 use mainstay_actors::{
     call::{Api, ProviderReply, Request, Usage},
     error::ErrorKind,
@@ -14,8 +14,10 @@ use crate::providers::{
     read,
     testing::{
         self,
-        Ended::{self, Failed, Short, Silent, Whole},
-        KEY, call, http, http_answer, raw, scripted, until,
+        Ended::{self, Failed, Silent, Whole},
+        KEY, call,
+        faults::Scene,
+        http, http_answer, raw, scripted, until,
     },
 };
 
@@ -37,63 +39,21 @@ async fn streamed(client: &Anthropic, model: &str) -> (usize, Ended) {
     testing::streamed(client, &request(), model).await
 }
 
-/// Start, block, ping; five words; the block's end, the message's end with its reason, the last event.
-const WORDS: usize = 5;
-const BEFORE: usize = 3;
-const EVENTS: usize = BEFORE + WORDS + 3;
+/// Start, block and ping; the block's end, the message's end with its reason, the last event.
+const AROUND: (usize, usize) = (3, 3);
 
 #[tokio::test]
 async fn every_fault_has_its_outcome_whole_and_streamed() {
-    use ErrorKind::*;
-    let table = [
-        ("slow=20", Whole, (WORDS, Whole)),
-        ("status=400", Failed(BadRequest), (0, Failed(BadRequest))),
-        ("status=401", Failed(Auth), (0, Failed(Auth))),
-        ("status=402", Failed(QuotaExhausted), (0, Failed(QuotaExhausted))),
-        ("status=403", Failed(PermissionDenied), (0, Failed(PermissionDenied))),
-        ("status=404", Failed(NotFound), (0, Failed(NotFound))),
-        ("status=413", Failed(TooLarge), (0, Failed(TooLarge))),
-        ("status=429; retry-after=2", Failed(RateLimited), (0, Failed(RateLimited))),
-        ("status=500", Failed(ServerError), (0, Failed(ServerError))),
-        ("status=529", Failed(Overloaded), (0, Failed(Overloaded))),
-        ("hang", Silent, (0, Silent)),
-        ("hang-after=0", Silent, (0, Silent)),
-        ("hang-after=5", Silent, (2, Silent)),
-        ("cut-after=0", Failed(Malformed), (0, Short)),
-        ("reset", Failed(Reset), (0, Failed(Reset))),
-        ("reset-after=0", Failed(Reset), (0, Failed(Reset))),
-        ("malformed", Failed(Malformed), (0, Failed(Malformed))),
-        ("no-done", Whole, (WORDS, Short)),
-        ("error-after=0", Failed(ServerError), (0, Failed(ServerError))),
-        ("error-after=5", Failed(ServerError), (2, Failed(ServerError))),
-        ("pings", Silent, (0, Silent)),
-        ("empty", Failed(Malformed), (0, Short)),
-    ];
     let server = scripted().await;
-    let client = client(&server.base_url());
-    let outcomes = join_all(table.map(|(fault, ..)| {
-        let (client, model) = (&client, format!("fault:{fault}"));
-        async move { (fault, whole(client, &model).await, streamed(client, &model).await) }
-    }));
-    for (outcome, expected) in outcomes.await.into_iter().zip(table) {
-        assert_eq!(outcome, expected); // PC12, RS5, RS6
-    }
+    let (provider, request) = (&client(&server.base_url()), &request());
+    Scene { provider, request, around: AROUND }.every_fault_has_its_outcome(true).await; // PC12, RS5, RS6
 }
 
 #[tokio::test]
 async fn a_stream_broken_anywhere_is_never_passed_off_as_complete() {
     let server = scripted().await;
-    let client = client(&server.base_url());
-    for cut in 0..=EVENTS {
-        let contents = cut.saturating_sub(BEFORE).min(WORDS);
-        let model = |fault: &str| format!("fault:{fault}-after={cut}");
-        let (short, reset) = match cut {
-            EVENTS => (Whole, Whole),
-            _ => (Short, Failed(ErrorKind::Reset)),
-        };
-        assert_eq!(streamed(&client, &model("cut")).await, (contents, short), "cut after {cut}"); // RS6
-        assert_eq!(streamed(&client, &model("reset")).await, (contents, reset), "reset after {cut}"); // RS6
-    }
+    let (provider, request) = (&client(&server.base_url()), &request());
+    Scene { provider, request, around: AROUND }.a_broken_stream_is_never_complete().await; // RS6
 }
 
 #[tokio::test]

@@ -15,8 +15,8 @@ use mainstay_actors::{
 };
 use reqwest::header::{HeaderMap, HeaderValue};
 
-/// The longest wait a provider can ask for; more is cut to it.
-const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest wait a header can ask for; more is cut to it.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// No limit is higher: what says so is no number of requests or tokens.
 const MAX_COUNT: u64 = 1_000_000_000_000;
@@ -50,14 +50,16 @@ impl Told {
         }
     }
 
-    /// How long to wait after an error of this kind. A speed limit that does not say so is over when what is
-    /// used up is there again; of several that are, the last one counts.
-    pub(super) fn wait(&self, kind: ErrorKind) -> Option<Duration> {
-        let last_reset = || self.used_up().filter_map(|allowance| allowance.reset).max();
-        match kind {
-            ErrorKind::RateLimited => self.retry_after.or_else(last_reset),
-            _ => self.retry_after,
-        }
+    /// How long to wait, where a header says so.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// A speed limit that names no wait is over when what is used up is there again; of several that are, the
+    /// last one counts.
+    pub(super) fn last_reset(&self, kind: ErrorKind) -> Option<Duration> {
+        let resets = self.used_up().filter_map(|allowance| allowance.reset);
+        resets.max().filter(|_| kind == ErrorKind::RateLimited)
     }
 
     fn used_up(&self) -> impl Iterator<Item = Allowance> {
@@ -81,7 +83,8 @@ fn id(value: &str) -> Option<String> {
 fn positive(number: &str, seconds: f64) -> Option<Duration> {
     let number = number.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0)?;
     // What no duration can hold is longer than the longest wait.
-    Some(Duration::try_from_secs_f64(number * seconds).unwrap_or(MAX_WAIT).min(MAX_WAIT))
+    let wait = Duration::try_from_secs_f64(number * seconds).unwrap_or(MAX_WAIT).min(MAX_WAIT);
+    Some(wait).filter(|wait| !wait.is_zero())
 }
 
 fn date(date: &str, now: SystemTime) -> Option<Duration> {
@@ -189,7 +192,7 @@ mod tests {
 
     #[test]
     fn every_form_of_a_wait_is_understood_and_hostile_ones_are_not() {
-        let table: [(&[(&'static str, &str)], _); 14] = [
+        let table: [(&[(&'static str, &str)], _); 15] = [
             (&[("retry-after", "2")], Some(2_000)),
             (&[("retry-after", "0.5")], Some(500)),
             (&[("retry-after-ms", "12.5"), ("retry-after", "9")], Some(12)),
@@ -203,10 +206,11 @@ mod tests {
             (&[("retry-after", "inf")], None),
             (&[("retry-after", "\u{664}")], None),
             (&[("retry-after", "1e300")], Some(86_400_000)),
+            (&[("retry-after", "1e-300")], None),
             (&[], None),
         ];
         for (pairs, expected) in table {
-            let wait = told(pairs).wait(ErrorKind::ServerError).map(|wait| wait.as_millis());
+            let wait = told(pairs).wait().map(|wait| wait.as_millis());
             assert_eq!(wait, expected, "{pairs:?}"); // PC13
         }
     }
@@ -309,7 +313,11 @@ mod tests {
                 ("x-ratelimit-remaining-tokens", "0"),
                 ("x-ratelimit-reset-tokens", "30"),
             ]);
-            assert_eq!((told.allowances.clone(), told.wait(ErrorKind::RateLimited)), (None, None), "{limit}");
+            assert_eq!(
+                (told.allowances.clone(), told.last_reset(ErrorKind::RateLimited)),
+                (None, None),
+                "{limit}"
+            );
         }
     }
 
@@ -337,10 +345,11 @@ mod tests {
         for (requests, tokens, expected) in
             [("0", "5", Some(2)), ("5", "0", Some(7)), ("0", "0", Some(7)), ("5", "5", None)]
         {
-            let wait = used_up(requests, tokens).wait(ErrorKind::RateLimited).map(|wait| wait.as_secs());
+            let wait =
+                used_up(requests, tokens).last_reset(ErrorKind::RateLimited).map(|wait| wait.as_secs());
             assert_eq!(wait, expected, "{requests} requests and {tokens} tokens left"); // PC13
         }
-        assert_eq!(used_up("0", "0").wait(ErrorKind::Overloaded), None);
+        assert_eq!(used_up("0", "0").last_reset(ErrorKind::Overloaded), None);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What a vendor's error means: its answer in, one classified error out.
 //!
-//! [`table`] says what each error means and [`headers`] what goes with it; here an answer is read for both. What
+//! [`table`] says what each error means, [`headers`] and [`spoken`] what goes with it; here an answer is read for both. What
 //! the policies do with the kind is not known here.
 
 #[cfg(test)]
 mod catalogue;
 mod headers;
+mod spoken;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -86,11 +87,13 @@ pub(super) fn answer(status: u16, headers: &HeaderMap, body: Bytes, secrets: &Re
         Some(message) => secrets.line(message),
         None => format!("HTTP {status} without an error message"),
     };
-    let told = told(headers);
+    let now = SystemTime::now();
+    let told = Told::read(headers, now);
+    let spoken = || spoken::wait(kind, vendor.message()?, now);
     ProviderError {
         // A redirect is no status that an error can be passed on with.
         status: Some(status).filter(|status| *status >= 400),
-        retry_after: told.wait(kind),
+        retry_after: told.wait().or_else(spoken).or_else(|| told.last_reset(kind)),
         should_retry: told.should_retry,
         request_id: told.request_id,
         allowances: told.allowances,
@@ -103,7 +106,9 @@ pub(super) fn answer(status: u16, headers: &HeaderMap, body: Bytes, secrets: &Re
 pub(super) fn inside(data: &[u8], secrets: &Redactor) -> ProviderError {
     let vendor = VendorError::read(data).unwrap_or_default();
     let message = vendor.message().unwrap_or("an error event without a message");
-    ProviderError::new(vendor.means(None), secrets.line(message))
+    let kind = vendor.means(None);
+    let retry_after = spoken::wait(kind, message, SystemTime::now());
+    ProviderError { retry_after, ..ProviderError::new(kind, secrets.line(message)) }
 }
 
 /// What the headers of an answer tell.

@@ -226,6 +226,33 @@ async fn a_speed_limit_without_a_wait_waits_for_what_is_used_up() {
     assert_eq!((error.kind, error.retry_after), expected); // PC13
 }
 
+#[tokio::test]
+async fn a_wait_that_only_the_message_tells_comes_with_the_error_whole_and_inside_a_stream() {
+    let scene = Scene::start().await;
+    let day = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(5 * 24);
+    let regain = format!("You will regain access on {}.", day.strftime("%F at %R UTC"));
+    let limit = format!("You have reached your specified API usage limits. {regain}");
+    let account = json!({"error": {"type": "invalid_request_error", "message": limit}});
+    let speed = json!({"error": {"code": "rate_limit_exceeded", "message": "Please try again in 6m0s."}});
+    let five_days = Duration::from_secs(5 * 24 * 60 * 60);
+    for (status, body, kind, wait) in [
+        (400, account, ErrorKind::QuotaExhausted, five_days),
+        (429, speed, ErrorKind::RateLimited, Duration::from_secs(360)),
+    ] {
+        let reset = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "1s")];
+        let whole = scene.failed(Chat, false, exact(status, &reset, body.to_string())).await;
+        let inside = scene.failed(Chat, true, exact(200, &[SSE], format!("data: {body}\n\n"))).await;
+        for error in [whole, inside] {
+            let missing = wait.checked_sub(error.retry_after.unwrap()).unwrap();
+            assert_eq!((error.kind, missing < Duration::from_secs(120)), (kind, true)); // PC12, PC13
+        }
+    }
+    let headers = [("retry-after", "7")];
+    let body = r#"{"error":{"message":"Please try again in 6m0s."}}"#;
+    let error = scene.failed(Chat, false, exact(429, &headers, body)).await;
+    assert_eq!(error.retry_after, Some(Duration::from_secs(7)), "a header goes first"); // PC13
+}
+
 #[test]
 fn an_error_inside_a_successful_answer_is_judged_by_its_own_words() {
     use ErrorKind::*;

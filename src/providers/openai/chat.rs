@@ -16,7 +16,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::providers::{
-    dialect::{self, Delta, Dialect, Meaning, is_filled, malformed, truncated},
+    dialect::{self, Delta, Dialect, Meaning, Whole, is_filled, is_word, malformed, truncated},
     errors,
     redact::Redactor,
     sse,
@@ -29,17 +29,21 @@ pub(in crate::providers) struct Chat {
 }
 
 impl Dialect for Chat {
-    fn whole(body: &[u8], secrets: &Redactor) -> Result<Option<Usage>, ProviderError> {
+    fn whole(body: &[u8], secrets: &Redactor) -> Result<Whole, ProviderError> {
         #[derive(Deserialize)]
         struct Answer<'a> {
-            choices: Option<Vec<IgnoredAny>>,
+            #[serde(borrow)]
+            choices: Option<Vec<&'a RawValue>>,
             error: Option<IgnoredAny>,
             #[serde(borrow)]
             usage: Option<&'a RawValue>,
         }
         match dialect::answer(body) {
             Some(Answer { error: Some(_), .. }) => Err(errors::inside(body, secrets)),
-            Some(Answer { choices: Some(_), usage, .. }) => Ok(dialect::usage::<ChatUsage>(usage)),
+            Some(Answer { choices: Some(choices), usage, .. }) => {
+                let refused = !choices.is_empty() && choices.into_iter().all(is_refused);
+                Ok(Whole { usage: dialect::usage::<ChatUsage>(usage), refused })
+            }
             _ => Err(malformed("the answer is not a JSON object with `choices`")),
         }
     }
@@ -63,9 +67,13 @@ impl Chat {
         if chunk.error.is_some() {
             return Err(errors::inside(data, secrets));
         }
-        let Choices { content, finished } = chunk.choices.unwrap_or_default();
+        let Choices { content, finished, refused } = chunk.choices.unwrap_or_default();
         self.finished |= finished;
-        let kind = if content { FrameKind::Content } else { FrameKind::Note };
+        let kind = match (content, refused) {
+            (true, _) => FrameKind::Content,
+            (_, true) => FrameKind::Refusal,
+            _ => FrameKind::Note,
+        };
         Ok(Meaning { kind, usage: dialect::usage::<ChatUsage>(chunk.usage) })
     }
 }
@@ -97,6 +105,7 @@ struct Chunk<'a> {
 struct Choices {
     content: bool,
     finished: bool,
+    refused: bool,
 }
 
 #[derive(Deserialize)]
@@ -123,9 +132,20 @@ impl<'de> Visitor<'de> for Choices {
         while let Some(choice) = seq.next_element::<Choice<'de>>()? {
             self.content |= choice.delta.is_some_and(|delta| delta.content);
             self.finished |= choice.finish_reason.is_some_and(is_filled);
+            self.refused |= choice.finish_reason.is_some_and(is_filter);
         }
         Ok(self)
     }
+}
+
+fn is_filter(reason: &RawValue) -> bool {
+    is_word(reason, "content_filter")
+}
+
+/// One of several choices may have been refused while others were not.
+fn is_refused(choice: &RawValue) -> bool {
+    let choice = serde_json::from_str::<Choice<'_>>(choice.get());
+    choice.is_ok_and(|choice| choice.finish_reason.is_some_and(is_filter))
 }
 
 #[cfg(test)]
@@ -162,6 +182,8 @@ mod tests {
             (delta(r#"{"function_call":{"name":"f"}}"#), Content),
             (delta(r#"{"audio":{"id":"a"}}"#), Content),
             (r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#.into(), Note),
+            (r#"{"choices":[{"delta":{},"finish_reason":"content_filter"}]}"#.into(), Refusal),
+            (r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"content_filter"}]}"#.into(), Content),
             (r#"{"choices":[],"usage":{"total_tokens":3},"error":null}"#.into(), Note),
             ("{}".into(), Note),
             ("".into(), Ping),
@@ -185,6 +207,25 @@ mod tests {
         assert_eq!(event(&mut chat, done).unwrap_err().kind, ErrorKind::Truncated); // RS6
         event(&mut chat, "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n").unwrap();
         assert_eq!(event(&mut chat, done).unwrap().kind, FrameKind::End);
+    }
+
+    #[test]
+    fn an_answer_is_a_refusal_if_a_filter_ended_all_its_choices() {
+        let whole = |choices: &str| {
+            let body = format!(r#"{{"choices":[{choices}]}}"#);
+            Chat::whole(body.as_bytes(), &Redactor::default()).unwrap().refused
+        };
+        let (stopped, filtered) = (r#"{"finish_reason":"stop"}"#, r#"{"finish_reason":"content_filter"}"#);
+        for (choices, refused) in [
+            (filtered.to_string(), true),
+            (format!("{filtered},{filtered}"), true),
+            (format!("{filtered},{stopped}"), false),
+            (r#"{"message":{"content":"content_filter"},"finish_reason":"stop"}"#.into(), false),
+            (String::new(), false),
+            ("7".into(), false),
+        ] {
+            assert_eq!(whole(&choices), refused, "{choices}"); // PC4
+        }
     }
 
     #[test]
@@ -215,7 +256,11 @@ mod tests {
         ];
         for (usage, expected) in table {
             let body = format!(r#"{{"choices":[],{usage}}}"#);
-            assert_eq!(Chat::whole(body.as_bytes(), &Redactor::default()).unwrap(), expected, "{usage}"); // PC19
+            assert_eq!(
+                Chat::whole(body.as_bytes(), &Redactor::default()).unwrap().usage,
+                expected,
+                "{usage}"
+            ); // PC19
             let streamed = event(&mut Chat::default(), format!("data: {body}\n\n")).unwrap();
             assert_eq!(streamed, Meaning { kind: FrameKind::Note, usage: expected }, "{usage}");
         }

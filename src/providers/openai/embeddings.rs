@@ -1,12 +1,12 @@
 //! What the answers of the embeddings API mean. They never stream.
 
-use mainstay_actors::{call::Usage, error::ProviderError};
+use mainstay_actors::error::ProviderError;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::chat::ChatUsage;
 use crate::providers::{
-    dialect::{self, Dialect, Meaning, malformed},
+    dialect::{self, Dialect, Meaning, Whole, malformed},
     errors,
     redact::Redactor,
 };
@@ -16,7 +16,7 @@ use crate::providers::{
 pub(in crate::providers) struct Embeddings;
 
 impl Dialect for Embeddings {
-    fn whole(body: &[u8], secrets: &Redactor) -> Result<Option<Usage>, ProviderError> {
+    fn whole(body: &[u8], secrets: &Redactor) -> Result<Whole, ProviderError> {
         #[derive(Deserialize)]
         struct Answer<'a> {
             data: Option<Vec<IgnoredAny>>,
@@ -26,7 +26,7 @@ impl Dialect for Embeddings {
         }
         match dialect::answer(body) {
             Some(Answer { error: Some(_), .. }) => Err(errors::inside(body, secrets)),
-            Some(Answer { data: Some(_), usage, .. }) => Ok(dialect::usage::<ChatUsage>(usage)),
+            Some(Answer { data: Some(_), usage, .. }) => Ok(dialect::usage::<ChatUsage>(usage).into()),
             _ => Err(malformed("the answer is not a JSON object with `data`")),
         }
     }
@@ -38,13 +38,16 @@ impl Dialect for Embeddings {
 
 #[cfg(test)]
 mod tests {
-    use mainstay_actors::error::ErrorKind;
+    use mainstay_actors::{call::Usage, error::ErrorKind};
 
     use super::*;
 
     #[test]
     fn an_answer_tells_its_usage_and_an_error_is_none() {
-        let whole = |body: &str| Embeddings::whole(body.as_bytes(), &Redactor::default()).map_err(|e| e.kind);
+        let whole = |body: &str| match Embeddings::whole(body.as_bytes(), &Redactor::default()) {
+            Ok(whole) => Ok(whole.usage),
+            Err(error) => Err(error.kind),
+        };
         let told = r#"{"data":[{}],"usage":{"prompt_tokens":8,"total_tokens":8}}"#;
         assert_eq!(whole(told), Ok(Some(Usage { input_tokens: 8, output_tokens: 0 }))); // PC19
         assert_eq!(whole(r#"{"data":[]}"#), Ok(None));

@@ -13,7 +13,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::providers::{
-    dialect::{self, Dialect, Meaning, is_filled, malformed},
+    dialect::{self, Dialect, Meaning, Whole, is_filled, malformed},
     errors,
     redact::Redactor,
     sse,
@@ -24,10 +24,10 @@ use crate::providers::{
 pub(in crate::providers) struct Responses;
 
 impl Dialect for Responses {
-    fn whole(body: &[u8], secrets: &Redactor) -> Result<Option<Usage>, ProviderError> {
+    fn whole(body: &[u8], secrets: &Redactor) -> Result<Whole, ProviderError> {
         match dialect::answer(body) {
             Some(Response { error: Some(_), .. }) => Err(errors::inside(body, secrets)),
-            Some(Response { output: Some(_), usage, .. }) => Ok(dialect::usage::<Told>(usage)),
+            Some(Response { output: Some(_), usage, .. }) => Ok(dialect::usage::<Told>(usage).into()),
             _ => Err(malformed("the answer is not a JSON object with `output`")),
         }
     }
@@ -170,7 +170,7 @@ mod tests {
             let response = format!(r#"{{"output":[{{}}],"error":null,{usage}}}"#);
             assert_eq!(
                 Responses::whole(response.as_bytes(), &Redactor::default()).unwrap(),
-                expected,
+                expected.into(),
                 "{usage}"
             );
             let end = meaning_of(&format!(r#"{{"type":"response.completed","response":{response}}}"#));

@@ -24,6 +24,9 @@ fn shown() -> impl Strategy<Value = Value> {
         words().prop_map(|text| json!({"type": "text", "text": text})),
         "[A-Za-z0-9+/]{0,12}".prop_map(move |data| image(format!("data:image/png;base64,{data}"))),
         "https://example.com/[a-z]{1,8}".prop_map(image),
+        ("[a-z]{1,8}", "[A-Za-z0-9+/]{0,12}").prop_map(|(name, data)| {
+            json!({"type": "file", "file": {"filename": name, "file_data": format!("data:application/pdf;base64,{data}")}})
+        }),
     ]
 }
 

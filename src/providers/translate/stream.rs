@@ -1,7 +1,8 @@
 //! A streamed answer on its way from one dialect into the other.
 //!
-//! Nothing is held back but what the other dialect says later: the reason for the end, and the tokens. An end
-//! is said only when the provider has said it, so that a cut stream stays a cut stream.
+//! Nothing is held back but what the other dialect says later: the reason for the end, the tokens, and of calls
+//! that are woven together all but the first. An end is said only when the provider has said it, so that a cut
+//! stream stays a cut stream.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mainstay_actors::{
@@ -12,7 +13,7 @@ use mainstay_actors::{
 use super::{
     chat::{chunks_in::ChunksIn, chunks_out::ChunksOut},
     json::Fault,
-    messages::{events_in::EventsIn, events_out::EventsOut},
+    messages::{events_in::EventsIn, events_out::EventsOut, unweave::Unweaver},
     words::Event,
 };
 use crate::providers::sse;
@@ -26,7 +27,7 @@ pub struct StreamTranslator {
 }
 
 enum Way {
-    ToMessages(ChunksIn, EventsOut),
+    ToMessages(ChunksIn, Unweaver, EventsOut),
     ToChat(EventsIn, ChunksOut),
 }
 
@@ -34,7 +35,7 @@ impl StreamTranslator {
     /// For a caller who asked in the words of `to`.
     pub(super) fn new(to: Api, created: u64, tell_usage: bool) -> Self {
         let way = match to {
-            Api::Messages => Way::ToMessages(ChunksIn::default(), EventsOut::default()),
+            Api::Messages => Way::ToMessages(ChunksIn::default(), Unweaver::default(), EventsOut::default()),
             _ => Way::ToChat(EventsIn::default(), ChunksOut::new(created, tell_usage)),
         };
         Self { way, usage: None, over: false }
@@ -54,6 +55,9 @@ impl StreamTranslator {
             _ => self.way.pass(data, &mut out),
         };
         told.map_err(|fault| fault.into_error(ErrorKind::Malformed))?;
+        if frame.kind == FrameKind::Refusal {
+            explained(&mut out);
+        }
         if let Some(last) = out.last_mut() {
             last.usage = self.usage.take();
             self.over = last.kind == FrameKind::End;
@@ -71,17 +75,25 @@ impl StreamTranslator {
     }
 }
 
+/// What comes with a refusal is its reason, and no content.
+fn explained(frames: &mut [Frame]) {
+    let content = frames.iter_mut().filter(|frame| frame.kind == FrameKind::Content);
+    content.for_each(|frame| frame.kind = FrameKind::Refusal);
+}
+
 impl Way {
     fn pass(&mut self, data: &[u8], out: &mut Vec<Frame>) -> Result<(), Fault> {
         match self {
-            Self::ToMessages(chunks, events) => chunks.read(data, &mut |event| events.write(event, out)),
+            Self::ToMessages(chunks, unweaver, events) => {
+                chunks.read(data, &mut |event| unweaver.pass(event, &mut |event| events.write(event, out)))
+            }
             Self::ToChat(events, chunks) => events.read(data, &mut |event| chunks.write(event, out)),
         }
     }
 
     fn write(&mut self, event: Event<'_>, out: &mut Vec<Frame>) -> Result<(), Fault> {
         match self {
-            Self::ToMessages(_, events) => events.write(event, out),
+            Self::ToMessages(.., events) => events.write(event, out),
             Self::ToChat(_, chunks) => chunks.write(event, out),
         }
     }

@@ -5,9 +5,10 @@
 
 use std::borrow::Cow;
 
+use mainstay_actors::call::FrameKind;
 use serde_json::value::RawValue;
 
-use super::json::Fault;
+use super::json::{Fault, Object, each, is_text, text};
 
 /// A request.
 #[derive(Default)]
@@ -31,8 +32,8 @@ pub(super) struct Ask<'a> {
 impl<'a> Ask<'a> {
     /// Adds a turn; one without anything in it is none.
     pub(super) fn say(&mut self, role: Role, parts: Vec<Part<'a>>) -> Result<(), Fault> {
-        if role != Role::User && parts.iter().any(|part| matches!(part, Part::Image(_))) {
-            return Err(Fault::unsupported("an image that is not the user's").at("content"));
+        if let Some(what) = parts.iter().find_map(Part::attachment).filter(|_| role != Role::User) {
+            return Err(Fault::unsupported(format!("{what} that is not the user's")).at("content"));
         }
         if !parts.is_empty() {
             self.turns.push(Turn { role, parts });
@@ -56,19 +57,51 @@ pub(super) struct Turn<'a> {
 pub(super) enum Part<'a> {
     Text(Cow<'a, str>),
     Image(Image<'a>),
+    Pdf(Pdf<'a>),
     Call(Call<'a>),
     Outcome(Outcome<'a>),
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    /// Content as both dialects have it: a string, or a list whose objects `read` takes. Empty texts say nothing.
+    pub(super) fn all<P: IntoIterator<Item = Self>>(
+        content: Option<&'a RawValue>,
+        mut read: impl FnMut(Object<'a>) -> Result<P, Fault>,
+    ) -> Result<Vec<Self>, Fault> {
+        let mut parts = Vec::new();
+        match content {
+            None => {}
+            Some(content) if is_text(content) => parts.push(Self::Text(text(content)?)),
+            Some(list) => each(list, |object| read(object).map(|read| parts.extend(read)))?,
+        }
+        parts.retain(|part| !part.is_empty());
+        Ok(parts)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::Text(text) if text.is_empty())
+    }
+
+    /// What it shows, where that is no text.
+    pub(super) fn attachment(&self) -> Option<&'static str> {
+        match self {
+            Self::Image(_) => Some("an image"),
+            Self::Pdf(_) => Some("a document"),
+            Self::Text(_) | Self::Call(_) | Self::Outcome(_) => None,
+        }
     }
 }
 
 pub(super) enum Image<'a> {
     Url(Cow<'a, str>),
     Base64 { media_type: Cow<'a, str>, data: Cow<'a, str> },
+}
+
+/// A PDF document.
+pub(super) struct Pdf<'a> {
+    pub(super) name: Option<Cow<'a, str>>,
+    /// In base64.
+    pub(super) data: Cow<'a, str>,
 }
 
 /// The assistant calls a tool.
@@ -108,7 +141,7 @@ impl<'a> Input<'a> {
 /// What a called tool gave back.
 pub(super) struct Outcome<'a> {
     pub(super) id: Cow<'a, str>,
-    /// Texts and images.
+    /// Texts, images and documents.
     pub(super) parts: Vec<Part<'a>>,
     pub(super) is_error: bool,
 }
@@ -153,6 +186,13 @@ pub(super) enum End {
     Refused,
 }
 
+impl End {
+    /// What the event means that tells it.
+    pub(super) fn frame(self) -> FrameKind {
+        if self == Self::Refused { FrameKind::Refusal } else { FrameKind::Note }
+    }
+}
+
 /// What an answer took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tokens {
@@ -177,17 +217,51 @@ pub(super) enum Event<'a> {
     },
     Text(Cow<'a, str>),
     Refusal(Cow<'a, str>),
-    /// A call begins; its arguments follow before anything else does.
+    /// A call begins; calls are counted in the order in which they do.
     Call {
+        call: u64,
         id: Cow<'a, str>,
         name: Cow<'a, str>,
     },
-    Arguments(Cow<'a, str>),
-    /// The model thinks. The thoughts are not passed on: signed by one vendor, they are refused by the other.
+    /// A piece of a call's arguments. Several calls may be told at the same time, and texts between them.
+    Arguments {
+        call: u64,
+        piece: Cow<'a, str>,
+    },
+    /// The model is at work on what cannot be told yet, or never: thoughts that one vendor has signed are refused
+    /// by the other.
     Thinking,
     End(End),
     Tokens(Tokens),
     /// The dialect's own sign of completeness.
     Complete,
     Ping,
+}
+
+impl Event<'_> {
+    pub(super) fn into_owned(self) -> Event<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Event::Start { id, model } => Event::Start { id: own(id), model: own(model) },
+            Event::Text(text) => Event::Text(own(text)),
+            Event::Refusal(text) => Event::Refusal(own(text)),
+            Event::Call { call, id, name } => Event::Call { call, id: own(id), name: own(name) },
+            Event::Arguments { call, piece } => Event::Arguments { call, piece: own(piece) },
+            Event::Thinking => Event::Thinking,
+            Event::End(end) => Event::End(end),
+            Event::Tokens(tokens) => Event::Tokens(tokens),
+            Event::Complete => Event::Complete,
+            Event::Ping => Event::Ping,
+        }
+    }
+
+    /// What it takes to keep it, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let texts = match self {
+            Event::Start { id, model: text } | Event::Call { id, name: text, .. } => id.len() + text.len(),
+            Event::Text(text) | Event::Refusal(text) | Event::Arguments { piece: text, .. } => text.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + texts
+    }
 }

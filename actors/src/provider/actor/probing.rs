@@ -23,6 +23,7 @@ use crate::{
 pub struct Probed {
     /// The circuits it was made for, each with its generation then.
     asked: Vec<(Arc<Circuit>, u64)>,
+    began: Instant,
     failure: Option<ErrorKind>,
 }
 
@@ -43,6 +44,11 @@ impl Idle {
     /// A call says more than any probe.
     pub(super) fn heard(&mut self, now: Instant) {
         *self = Self::new(now);
+    }
+
+    /// Whoever was heard since the probe began said more than it.
+    fn probed(&mut self, began: Instant, failed: bool) {
+        self.failed = failed && self.since == began;
     }
 
     /// When to probe. After a failure the pace is that of a suspicion: enough of them to open the circuit come
@@ -70,13 +76,14 @@ impl ProviderActor {
 
     /// Asks for all circuits that want to know, if one does and no probe is under way.
     pub(super) fn probe(&mut self, policy: ProbePolicy, cx: &Cx<ProviderNews>) {
-        let asked = self.askers(policy, cx.commons().now());
+        let began = cx.commons().now();
+        let asked = self.askers(policy, began);
         if self.probe.is_none() && !asked.is_empty() {
-            self.vault.with(|memory| memory.idle.since = cx.commons().now());
+            self.vault.with(|memory| memory.idle.since = began);
             let provider = self.desk.adapter();
             self.probe = Some(cx.hold(async move {
                 let failure = failure_of(provider, policy.timeout).await;
-                ProviderNews::Probed(Probed { asked, failure })
+                ProviderNews::Probed(Probed { asked, began, failure })
             }));
         }
     }
@@ -95,13 +102,13 @@ impl ProviderActor {
         })
     }
 
-    pub(super) fn probed(&mut self, Probed { asked, failure }: Probed, cx: &Cx<ProviderNews>) {
+    pub(super) fn probed(&mut self, Probed { asked, began, failure }: Probed, cx: &Cx<ProviderNews>) {
         self.probe = None;
         self.count(failure);
         let excused = self.is_excused(failure, cx);
         let failure = failure.filter(|kind| is_dead(*kind) && !excused);
         let (now, chance) = (cx.commons().now(), self.chance.f64());
-        self.vault.with(|memory| memory.idle.failed = failure.is_some());
+        self.vault.with(|memory| memory.idle.probed(began, failure.is_some()));
         for (circuit, generation) in asked {
             self.change(&circuit, cx, |known| match failure {
                 _ if known.breaker.generation() != generation => false,

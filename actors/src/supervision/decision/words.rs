@@ -41,6 +41,20 @@ pub(crate) enum Event {
     Shutdown,
 }
 
+impl Event {
+    /// The life that it tells of, if it is news of one.
+    pub(crate) fn life(&self) -> Option<(Id, u64)> {
+        match *self {
+            Self::Started { child, incarnation }
+            | Self::Exited { child, incarnation, .. }
+            | Self::BackoffOver { child, incarnation }
+            | Self::Overdue { child, incarnation }
+            | Self::Hung { child, incarnation } => Some((child, incarnation)),
+            Self::Terminate { .. } | Self::Revive { .. } | Self::Shutdown => None,
+        }
+    }
+}
+
 /// What the supervisor is to do about it, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {

@@ -88,6 +88,9 @@ async fn a_panic_in_what_a_callback_held_when_it_was_cut_off_is_contained() {
 /// What a subscriber makes of a mode change: a panic.
 struct Careless;
 
+#[cfg(feature = "ractor-cluster")]
+impl ractor::Message for Careless {}
+
 impl From<ModeChange> for Careless {
     fn from(_: ModeChange) -> Self {
         panic!("a bug of a subscriber")
@@ -96,6 +99,7 @@ impl From<ModeChange> for Careless {
 
 struct Reader;
 
+#[cfg_attr(feature = "ractor-async-trait", ractor::async_trait)]
 impl ractor::Actor for Reader {
     type Msg = Careless;
     type State = ();

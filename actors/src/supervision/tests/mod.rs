@@ -25,6 +25,7 @@ mod cleanup;
 mod escalation;
 mod handles;
 mod hangs;
+mod late;
 mod reports;
 mod restarts;
 mod scale;

@@ -180,6 +180,7 @@ impl Behavior for Nobody {
 /// An actor of somebody else.
 struct Foreign;
 
+#[cfg_attr(feature = "ractor-async-trait", ractor::async_trait)]
 impl ractor::Actor for Foreign {
     type Msg = crate::shell::Envelope<()>;
     type State = ();

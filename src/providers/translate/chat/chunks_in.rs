@@ -1,7 +1,6 @@
 //! The chunks of a chat stream, as what happens in it.
 //!
-//! One choice is followed: more than one is never asked for. Calls come one after the other; a provider that
-//! weaves them together cannot be told in the other dialect without holding all of them back.
+//! One choice is followed: more than one is never asked for. Calls may be woven together, piece by piece.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,22 +8,22 @@ use serde_json::value::RawValue;
 use super::answer::{Usage, end};
 use crate::providers::translate::{
     json::{Element, Fault, First, Text, each},
+    out::short,
     words::{Event, Tell, Tokens},
 };
 
 /// The most calls in one answer, and the most pieces of them in one chunk.
-const MAX_CALLS: u64 = 128;
+const MAX_CALLS: usize = 128;
 
 /// Follows one stream.
 #[derive(Default)]
 pub(crate) struct ChunksIn {
     started: bool,
-    calls: u64,
-    /// The call that is being written.
-    open: Option<OpenCall>,
+    /// The calls so far, in the order in which they began.
+    calls: Vec<Begun>,
 }
 
-struct OpenCall {
+struct Begun {
     index: u64,
     id: String,
 }
@@ -108,7 +107,7 @@ impl ChunksIn {
             self.delta(delta, tell)?;
         }
         let Some(reason) = choice.finish_reason.filter(|reason| !reason.0.is_empty()) else { return Ok(()) };
-        tell(Event::End(end(&reason.0, self.calls > 0)?))
+        tell(Event::End(end(&reason.0, !self.calls.is_empty())?))
     }
 
     fn delta<'a>(&mut self, delta: Delta<'a>, tell: &mut Tell<'_, 'a>) -> Result<(), Fault> {
@@ -135,32 +134,38 @@ impl ChunksIn {
         let Called { index, id, function } = called;
         let (name, arguments) = function.map_or((None, None), |function| (function.name, function.arguments));
         let id = id.map(|id| id.0).filter(|id| !id.is_empty());
-        if self.is_new(index, id.as_deref()) {
-            let missing = || Fault::unsupported("tool calls that are woven together");
-            let (id, name) = (id.ok_or_else(missing)?, name.ok_or_else(missing)?.0);
-            self.begin(index, &id)?;
-            tell(Event::Call { id, name })?;
-        }
+        let call = match self.known(index, id.as_deref()) {
+            Some(call) => call,
+            None => {
+                let missing = || Fault::shape("a tool call that does not begin with its id and its name");
+                let (id, name) = (id.ok_or_else(missing)?, name.ok_or_else(missing)?.0);
+                let call = self.begin(index, &id)?;
+                tell(Event::Call { call, id, name })?;
+                call
+            }
+        };
         match arguments {
-            Some(Text(piece)) if !piece.is_empty() => tell(Event::Arguments(piece)),
+            Some(Text(piece)) if !piece.is_empty() => tell(Event::Arguments { call, piece }),
             _ => Ok(()),
         }
     }
 
-    /// Some vendors repeat the id with each piece, some give no index.
-    fn is_new(&self, index: Option<u64>, id: Option<&str>) -> bool {
-        let Some(open) = &self.open else { return true };
-        index.is_some_and(|index| index != open.index) || id.is_some_and(|id| id != open.id)
+    /// Which call a piece belongs to. Some vendors repeat the id with each, some give no index.
+    fn known(&self, index: Option<u64>, id: Option<&str>) -> Option<u64> {
+        let id = id.map(short);
+        let fits = |call: &Begun| {
+            index.is_none_or(|index| index == call.index) && id.as_ref().is_none_or(|id| *id == call.id)
+        };
+        self.calls.iter().rposition(fits).map(|call| call as u64)
     }
 
-    fn begin(&mut self, index: Option<u64>, id: &str) -> Result<(), Fault> {
-        if self.calls == MAX_CALLS {
+    fn begin(&mut self, index: Option<u64>, id: &str) -> Result<u64, Fault> {
+        if self.calls.len() == MAX_CALLS {
             return Err(too_many());
         }
-        let index = index.unwrap_or(self.calls);
-        self.open = Some(OpenCall { index, id: id.to_string() });
-        self.calls += 1;
-        Ok(())
+        let call = self.calls.len() as u64;
+        self.calls.push(Begun { index: index.unwrap_or(call), id: short(id) });
+        Ok(call)
     }
 }
 

@@ -20,10 +20,6 @@ pub(crate) struct ChunksOut {
     tell_usage: bool,
     id: String,
     model: String,
-    /// The place of the next call.
-    next_call: u32,
-    /// A call has begun, and its arguments have not.
-    unargued: bool,
     end: Option<End>,
     tokens: Tokens,
 }
@@ -61,7 +57,7 @@ struct Delta<'a> {
 
 #[derive(Serialize)]
 struct Piece<'a> {
-    index: u32,
+    index: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,8 +79,6 @@ impl ChunksOut {
             tell_usage,
             id: String::new(),
             model: String::new(),
-            next_call: 0,
-            unargued: false,
             end: None,
             tokens: Tokens::default(),
         }
@@ -98,25 +92,15 @@ impl ChunksOut {
                 out.push(self.delta(delta, FrameKind::Note));
             }
             Event::Text(text) => {
-                self.settle_call(out);
                 let delta = Delta { content: Some(&text), ..Delta::default() };
                 out.push(self.delta(delta, FrameKind::Content));
             }
             Event::Refusal(text) => {
-                self.settle_call(out);
                 let delta = Delta { refusal: Some(&text), ..Delta::default() };
                 out.push(self.delta(delta, FrameKind::Content));
             }
-            Event::Call { id, name } => {
-                self.settle_call(out);
-                self.next_call += 1;
-                self.unargued = true;
-                out.push(self.call(Some(&id), Some(&name), ""));
-            }
-            Event::Arguments(piece) => {
-                self.unargued = false;
-                out.push(self.call(None, None, &piece));
-            }
+            Event::Call { call, id, name } => out.push(self.call(call, Some(&id), Some(&name), "")),
+            Event::Arguments { call, piece } => out.push(self.call(call, None, None, &piece)),
             Event::Thinking => out.push(Frame::new(": thinking\n\n", FrameKind::Content)),
             Event::Ping => out.push(Frame::new(": ping\n\n", FrameKind::Ping)),
             Event::End(end) => self.end = self.end.or(Some(end)),
@@ -128,10 +112,9 @@ impl ChunksOut {
 
     fn complete(&mut self, out: &mut Vec<Frame>) -> Result<(), Fault> {
         let end = self.end.ok_or_else(Fault::truncated)?;
-        self.settle_call(out);
         let choice = |delta, end| Choice { index: 0, delta, logprobs: RawValue::NULL, finish_reason: end };
         let last = choice(Delta::default(), Some(finish_reason(end)));
-        out.push(self.chunk(&[last], None, FrameKind::Note));
+        out.push(self.chunk(&[last], None, end.frame()));
         if self.tell_usage {
             out.push(self.chunk(&[], Some(self.tokens.into()), FrameKind::Note));
         }
@@ -139,15 +122,7 @@ impl ChunksOut {
         Ok(())
     }
 
-    /// A call without arguments has an empty object of them in this dialect.
-    fn settle_call(&mut self, out: &mut Vec<Frame>) {
-        if std::mem::take(&mut self.unargued) {
-            out.push(self.call(None, None, "{}"));
-        }
-    }
-
-    fn call(&self, id: Option<&str>, name: Option<&str>, arguments: &str) -> Frame {
-        let index = self.next_call.saturating_sub(1);
+    fn call(&self, index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> Frame {
         let piece =
             Piece { index, id, r#type: id.map(|_| "function"), function: Function { name, arguments } };
         self.delta(Delta { tool_calls: Some([piece]), ..Delta::default() }, FrameKind::Content)

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::providers::translate::{
     json::{Fault, Object, Text, each, is_text, needed, text},
     loss::{Loss, Notes, dropped, refused},
-    words::{Ask, Call, Choice, Image, Input, Outcome, Part, Role, Tool},
+    words::{Ask, Call, Choice, Image, Input, Outcome, Part, Pdf, Role, Tool},
 };
 
 /// Members of the request that only this dialect has.
@@ -82,7 +82,8 @@ pub(crate) fn read<'a>(body: &'a [u8], notes: &mut Notes) -> Result<Ask<'a>, Fau
 
 fn message<'a>(ask: &mut Ask<'a>, mut message: Object<'a>, notes: &mut Notes) -> Result<(), Fault> {
     let role = needed(message.text("role")?, "role")?;
-    let mut parts = content(message.any("content"), notes).map_err(|fault| fault.at("content"))?;
+    let content = Part::all(message.any("content"), |object| part(object, notes).map(Some));
+    let mut parts = content.map_err(|fault| fault.at("content"))?;
     let role = match &*role {
         "system" | "developer" => Role::System,
         "user" => Role::User,
@@ -103,18 +104,6 @@ fn message<'a>(ask: &mut Ask<'a>, mut message: Object<'a>, notes: &mut Notes) ->
     ask.say(role, parts)
 }
 
-/// A string, or a list of parts. Empty texts say nothing.
-fn content<'a>(value: Option<&'a RawValue>, notes: &mut Notes) -> Result<Vec<Part<'a>>, Fault> {
-    let mut parts = Vec::new();
-    match value {
-        None => {}
-        Some(value) if is_text(value) => parts.push(Part::Text(text(value)?)),
-        Some(list) => each(list, |object| part(object, notes).map(|part| parts.push(part)))?,
-    }
-    parts.retain(|part| !part.is_empty());
-    Ok(parts)
-}
-
 fn part<'a>(mut part: Object<'a>, notes: &mut Notes) -> Result<Part<'a>, Fault> {
     let kind = needed(part.text("type")?, "type")?;
     let read = match &*kind {
@@ -127,7 +116,12 @@ fn part<'a>(mut part: Object<'a>, notes: &mut Notes) -> Result<Part<'a>, Fault> 
             Part::Image(self::image(url).map_err(|fault| fault.at("image_url.url"))?)
         }
         "input_audio" => return Err(Fault::unsupported("audio")),
-        "file" => return Err(Fault::unsupported("a file")),
+        "file" => {
+            let mut file = needed(part.object("file")?, "file")?;
+            let pdf = pdf(&mut file).map_err(|fault| fault.at("file"))?;
+            file.rest(PARTS, notes)?;
+            Part::Pdf(pdf)
+        }
         _ => return Err(Fault::unsupported("a content part of an unknown type")),
     };
     part.rest(PARTS, notes)?;
@@ -138,16 +132,34 @@ fn image(url: Cow<'_, str>) -> Result<Image<'_>, Fault> {
     if url.starts_with("https://") || url.starts_with("http://") {
         return Ok(Image::Url(url));
     }
-    let data = url.strip_prefix("data:").and_then(|data| data.split_once(";base64,"));
-    let Some((media_type, data)) = data else {
-        return Err(Fault::unsupported("an image that is neither at an http(s) address nor base64 data"));
-    };
+    let (media_type, data) = data_url(url).ok_or_else(|| {
+        Fault::unsupported("an image that is neither at an http(s) address nor base64 data")
+    })?;
+    Ok(Image::Base64 { media_type: media_type.into(), data })
+}
+
+/// The dialect takes PDFs only.
+fn pdf<'a>(file: &mut Object<'a>) -> Result<Pdf<'a>, Fault> {
+    if file.any("file_id").is_some() {
+        return Err(Fault::unsupported("a file in the provider's file store").at("file_id"));
+    }
+    let name = file.text("filename")?.filter(|name| !name.is_empty());
+    let url = needed(file.text("file_data")?, "file_data")?;
+    match data_url(url) {
+        Some((media_type, data)) if media_type == "application/pdf" => Ok(Pdf { name, data }),
+        _ => Err(Fault::unsupported("a file that is no PDF in a base64 data URL").at("file_data")),
+    }
+}
+
+/// The type and the data of a data URL in base64.
+fn data_url(url: Cow<'_, str>) -> Option<(String, Cow<'_, str>)> {
+    let (media_type, data) = url.strip_prefix("data:")?.split_once(";base64,")?;
     let (media_type, data) = (media_type.split(';').next().unwrap_or_default().to_string(), data.len());
     let data = match url {
         Cow::Borrowed(url) => Cow::Borrowed(&url[url.len() - data..]),
         Cow::Owned(mut url) => Cow::Owned(url.split_off(url.len() - data)),
     };
-    Ok(Image::Base64 { media_type: media_type.into(), data })
+    Some((media_type, data))
 }
 
 fn call<'a>(mut call: Object<'a>, notes: &mut Notes) -> Result<Part<'a>, Fault> {

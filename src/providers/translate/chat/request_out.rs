@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::providers::translate::{
     json::Fault,
     out::{bytes, is_false},
-    words::{Ask, Call, Choice, Image, Outcome, Part, Role, Tool, Turn},
+    words::{Ask, Call, Choice, Image, Outcome, Part, Pdf, Role, Tool, Turn},
 };
 
 /// The most stop sequences that the dialect takes.
@@ -20,6 +20,9 @@ const MAX_NAME: usize = 64;
 
 /// Goes before the result of a tool that failed: the dialect has no member that says so.
 const FAILED: &str = "Error: ";
+
+/// The name of a PDF without one: the dialect wants one beside the data.
+const UNNAMED: &str = "document.pdf";
 
 #[derive(Serialize)]
 struct Request<'a> {
@@ -77,11 +80,18 @@ enum Content<'a> {
 enum ContentPart<'a> {
     Text { text: &'a str },
     ImageUrl { image_url: Url<'a> },
+    File { file: File<'a> },
 }
 
 #[derive(Serialize)]
 struct Url<'a> {
     url: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    filename: &'a str,
+    file_data: String,
 }
 
 /// A call in a message of the assistant, also in its answers.
@@ -189,8 +199,8 @@ fn say<'a>(messages: &mut Vec<Message<'a>>, turn: &'a Turn<'a>) -> Result<(), Fa
 }
 
 fn told<'a>(outcome: &'a Outcome<'a>) -> Result<Message<'a>, Fault> {
-    if outcome.parts.iter().any(|part| matches!(part, Part::Image(_))) {
-        return Err(Fault::unsupported("an image in the result of a tool"));
+    if let Some(what) = outcome.parts.iter().find_map(Part::attachment) {
+        return Err(Fault::unsupported(format!("{what} in the result of a tool")));
     }
     let content = content(&outcome.parts).unwrap_or(Content::Text("".into()));
     let content = if outcome.is_error { failed(content) } else { content };
@@ -229,8 +239,14 @@ fn content_part<'a>(part: &'a Part<'a>) -> Option<ContentPart<'a>> {
     match part {
         Part::Text(text) => Some(ContentPart::Text { text }),
         Part::Image(image) => Some(ContentPart::ImageUrl { image_url: Url { url: url(image) } }),
+        Part::Pdf(pdf) => Some(ContentPart::File { file: file(pdf) }),
         Part::Call(_) | Part::Outcome(_) => None,
     }
+}
+
+fn file<'a>(Pdf { name, data }: &'a Pdf<'a>) -> File<'a> {
+    let filename = name.as_deref().unwrap_or(UNNAMED);
+    File { filename, file_data: format!("data:application/pdf;base64,{data}") }
 }
 
 fn url<'a>(image: &'a Image<'a>) -> Cow<'a, str> {

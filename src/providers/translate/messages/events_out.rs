@@ -1,6 +1,7 @@
 //! What happens in a stream, as events of the messages dialect.
 //!
-//! Blocks come one after the other, each between its start and its stop. The stop reason is held back until
+//! Blocks come one after the other, each between its start and its stop; what is to be told must come so
+//! ([`Unweaver`](super::unweave::Unweaver)). The stop reason is held back until
 //! the provider has said that its answer is complete: a caller that has seen one may believe in what came
 //! before it.
 
@@ -81,12 +82,12 @@ impl EventsOut {
                 self.refused = true;
                 self.text(&text, out);
             }
-            Event::Call { id, name } => {
+            Event::Call { id, name, .. } => {
                 let block = Block::ToolUse { id: &id, name: &name, input: Nothing {} };
                 self.begin(Open::Call, block, FrameKind::Content, out);
             }
-            Event::Arguments(partial_json) => {
-                out.push(self.delta(Delta::InputJsonDelta { partial_json: &partial_json }));
+            Event::Arguments { piece, .. } => {
+                out.push(self.delta(Delta::InputJsonDelta { partial_json: &piece }));
             }
             Event::Thinking => out.push(Frame::new(PING, FrameKind::Content)),
             Event::Ping => out.push(Frame::new(PING, FrameKind::Ping)),
@@ -131,7 +132,7 @@ impl EventsOut {
         let end = if self.refused { End::Refused } else { end };
         self.close(out);
         let delta = Ending { stop_reason: stop_reason(end), stop_sequence: None };
-        out.push(told(&Told::MessageDelta { delta, usage: self.tokens.into() }, FrameKind::Note));
+        out.push(told(&Told::MessageDelta { delta, usage: self.tokens.into() }, end.frame()));
         out.push(told(&Told::MessageStop, FrameKind::End));
         Ok(())
     }

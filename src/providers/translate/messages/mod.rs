@@ -5,3 +5,4 @@ pub(super) mod events_in;
 pub(super) mod events_out;
 pub(super) mod request_in;
 pub(super) mod request_out;
+pub(super) mod unweave;

@@ -3,9 +3,9 @@
 use serde_json::value::RawValue;
 
 use crate::providers::translate::{
-    json::{Fault, Object, Text, each, is_text, needed, text},
+    json::{Fault, Object, Text, needed},
     loss::{Loss, Notes, dropped, refused},
-    words::{Ask, Call, Choice, Image, Input, Outcome, Part, Role, Tool},
+    words::{Ask, Call, Choice, Image, Input, Outcome, Part, Pdf, Role, Tool},
 };
 
 /// Members of the request that only this dialect has.
@@ -31,12 +31,14 @@ pub(crate) const PARTS: &[Loss] = &[
     dropped("allowed_callers", &[r#"["direct"]"#]),
     dropped("cache_control", &[]),
     dropped("caller", &[]),
-    dropped("citations", &["[]"]),
+    dropped("citations", &["[]", r#"{"enabled":false}"#, r#"{"enabled": false}"#]),
+    dropped("context", &[]),
     dropped("defer_loading", &["false"]),
     dropped("eager_input_streaming", &[]),
     dropped("effort", &[]),
     dropped("input_examples", &["[]"]),
     dropped("strict", &["false"]),
+    dropped("title", &[]),
     dropped("toolset_name", &[]),
     dropped("transformations", &["{}"]),
 ];
@@ -84,16 +86,8 @@ fn message<'a>(ask: &mut Ask<'a>, mut message: Object<'a>, notes: &mut Notes) ->
     ask.say(role, parts)
 }
 
-/// A string, or a list of blocks. Empty texts say nothing.
 fn content<'a>(value: Option<&'a RawValue>, notes: &mut Notes) -> Result<Vec<Part<'a>>, Fault> {
-    let mut parts = Vec::new();
-    match value {
-        None => {}
-        Some(value) if is_text(value) => parts.push(Part::Text(text(value)?)),
-        Some(list) => each(list, |object| block(object, notes).map(|part| parts.extend(part)))?,
-    }
-    parts.retain(|part| !part.is_empty());
-    Ok(parts)
+    Part::all(value, |object| block(object, notes))
 }
 
 fn block<'a>(mut block: Object<'a>, notes: &mut Notes) -> Result<Option<Part<'a>>, Fault> {
@@ -109,7 +103,10 @@ fn block<'a>(mut block: Object<'a>, notes: &mut Notes) -> Result<Option<Part<'a>
             notes.lacks("thinking");
             return Ok(None);
         }
-        "document" => return Err(Fault::unsupported("a document")),
+        "document" => {
+            let source = needed(block.object("source")?, "source")?;
+            document(&mut block, source).map_err(|fault| fault.at("source"))?
+        }
         "search_result" => return Err(Fault::unsupported("a search result")),
         "container_upload" => return Err(Fault::unsupported("a file in a container")),
         "server_tool_use" => return Err(Fault::unsupported("the call of a server tool")),
@@ -134,6 +131,23 @@ fn image<'a>(mut source: Object<'a>) -> Result<Image<'a>, Fault> {
     }
 }
 
+/// Plain text is text, whatever it is called; of the rest the other dialect takes PDFs only, and these whole.
+fn document<'a>(block: &mut Object<'a>, mut source: Object<'a>) -> Result<Part<'a>, Fault> {
+    let data = source.text("data")?;
+    match &*needed(source.text("type")?, "type")? {
+        "text" => Ok(Part::Text(needed(data, "data")?)),
+        "base64" if source.text("media_type")?.as_deref() == Some("application/pdf") => {
+            let name = block.text("title")?.filter(|name| !name.is_empty());
+            Ok(Part::Pdf(Pdf { name, data: needed(data, "data")? }))
+        }
+        "base64" => Err(Fault::unsupported("a document that is no PDF")),
+        "url" => Err(Fault::unsupported("a document at an address")),
+        "file" => Err(Fault::unsupported("a document in the provider's file store")),
+        "content" => Err(Fault::unsupported("a document made of blocks")),
+        _ => Err(Fault::unsupported("a document from a source of an unknown type")),
+    }
+}
+
 fn call<'a>(block: &mut Object<'a>) -> Result<Part<'a>, Fault> {
     let id = needed(block.text("id")?, "id")?;
     let name = needed(block.text("name")?, "name")?;
@@ -147,7 +161,7 @@ fn outcome<'a>(block: &mut Object<'a>, notes: &mut Notes) -> Result<Part<'a>, Fa
     let is_error = block.flag("is_error")?.unwrap_or(false);
     let parts = content(block.any("content"), notes).map_err(|fault| fault.at("content"))?;
     if parts.iter().any(|part| matches!(part, Part::Call(_) | Part::Outcome(_))) {
-        return Err(Fault::shape("expected texts and images").at("content"));
+        return Err(Fault::shape("expected texts, images and documents").at("content"));
     }
     Ok(Part::Outcome(Outcome { id, parts, is_error }))
 }

@@ -10,7 +10,7 @@ use crate::providers::translate::{
     json::Fault,
     loss::Notes,
     out::{bytes, is_false},
-    words::{Ask, Call, Choice, Image, Outcome, Part, Role, Tool, Turn},
+    words::{Ask, Call, Choice, Image, Outcome, Part, Pdf, Role, Tool, Turn},
 };
 
 /// How many tokens an answer may have whose caller sets no limit: the dialect always wants one.
@@ -62,6 +62,11 @@ pub(super) enum Block<'a> {
     },
     Image {
         source: Source<'a>,
+    },
+    Document {
+        source: Source<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<&'a str>,
     },
     ToolUse {
         id: Cow<'a, str>,
@@ -210,6 +215,10 @@ pub(super) fn block<'a>(part: &'a Part<'a>) -> Block<'a> {
         Part::Image(Image::Base64 { media_type, data }) => {
             Block::Image { source: Source::Base64 { media_type, data } }
         }
+        Part::Pdf(Pdf { name, data }) => Block::Document {
+            source: Source::Base64 { media_type: "application/pdf", data },
+            title: name.as_deref(),
+        },
         Part::Call(Call { id, name, input }) => Block::ToolUse { id: sane(id), name, input: input.json() },
         Part::Outcome(Outcome { id, parts, is_error }) => Block::ToolResult {
             tool_use_id: sane(id),
