@@ -10,7 +10,7 @@ use futures_util::Stream;
 use serde::Serialize;
 
 use crate::{
-    cache::control::CacheControl,
+    cache::{CacheStory, control::CacheControl},
     error::{AttemptReport, ProviderError},
 };
 
@@ -119,6 +119,19 @@ pub enum FrameKind {
     End,
 }
 
+/// Why an answer ends where it does, as its provider says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finish {
+    /// It has said all.
+    Complete,
+    /// It wants the caller's tools to be called.
+    ToolCalls,
+    /// It had to stop: at a limit, or for a reason that is not known here.
+    CutShort,
+    /// A content policy refused to answer, or to go on.
+    Refused,
+}
+
 /// One event of a stream, as it came from the wire, blank line included.
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -128,12 +141,14 @@ pub struct Frame {
     pub kind: FrameKind,
     /// The tokens used so far, where this event tells them.
     pub usage: Option<Usage>,
+    /// Why the answer ends, where this event tells it.
+    pub finish: Option<Finish>,
 }
 
 impl Frame {
     /// An event that tells no usage.
     pub fn new(bytes: impl Into<Bytes>, kind: FrameKind) -> Self {
-        Self { bytes: bytes.into(), kind, usage: None }
+        Self { bytes: bytes.into(), kind, usage: None, finish: None }
     }
 }
 
@@ -194,8 +209,8 @@ pub struct FullReply {
     pub allowances: Option<Box<Allowances>>,
     /// What was asked for and this provider cannot do, in a word each: the answer was made without it.
     pub lacks: Vec<&'static str>,
-    /// Does it say that a content policy refused to answer?
-    pub refused: bool,
+    /// Why it ends where it does, if it says so.
+    pub finish: Option<Finish>,
 }
 
 impl FullReply {
@@ -225,7 +240,7 @@ impl StreamReply {
 }
 
 /// Who answered, and what it took.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Story {
     /// The call's id.
     pub id: Arc<str>,
@@ -241,12 +256,15 @@ pub struct Story {
     pub lacks: Vec<&'static str>,
     /// The attempts and refusals before the one that answered.
     pub failed: Vec<AttemptReport>,
+    /// What the cache had to do with it; nothing, where there is no cache.
+    pub cache: Option<CacheStory>,
 }
 
 impl Story {
-    /// How many times a provider was asked, the answering one included.
+    /// How many times a provider was asked, the answering one included; a kept answer asked none.
     pub fn attempts(&self) -> usize {
-        1 + self.failed.iter().filter(|a| a.asked).count()
+        let is_kept = self.cache.as_ref().is_some_and(CacheStory::is_kept);
+        usize::from(!is_kept) + self.failed.iter().filter(|a| a.asked).count()
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use mainstay_actors::{
-    call::{Api, FrameKind, Usage},
+    call::{Api, Finish, FrameKind, Usage},
     error::{ErrorKind, ProviderError},
 };
 use serde::{
@@ -30,14 +30,8 @@ pub(super) trait Dialect: Default + Send + 'static {
 pub(super) struct Whole {
     /// The tokens it took, if it tells them.
     pub(super) usage: Option<Usage>,
-    /// A content policy refused to answer, or to go on.
-    pub(super) refused: bool,
-}
-
-impl From<Option<Usage>> for Whole {
-    fn from(usage: Option<Usage>) -> Self {
-        Self { usage, refused: false }
-    }
+    /// Why it ends where it does.
+    pub(super) finish: Option<Finish>,
 }
 
 /// What one event means.
@@ -46,11 +40,13 @@ pub(super) struct Meaning {
     pub(super) kind: FrameKind,
     /// The tokens used so far, where it tells them.
     pub(super) usage: Option<Usage>,
+    /// Why the answer ends, where it tells it.
+    pub(super) finish: Option<Finish>,
 }
 
 impl From<FrameKind> for Meaning {
     fn from(kind: FrameKind) -> Self {
-        Self { kind, usage: None }
+        Self { kind, usage: None, finish: None }
     }
 }
 
@@ -81,6 +77,11 @@ pub(super) fn usage<T: DeserializeOwned + Into<Usage>>(raw: Option<&RawValue>) -
 /// Is it this word, as every vendor writes it?
 pub(super) fn is_word(value: &RawValue, word: &str) -> bool {
     value.get().strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) == Some(word)
+}
+
+/// What a vendor's reason for the end means, by its words; one that is not among them is no good end.
+pub(super) fn finish(reason: &RawValue, words: &[(&str, Finish)]) -> Finish {
+    words.iter().find(|(word, _)| is_word(reason, word)).map_or(Finish::CutShort, |(_, finish)| *finish)
 }
 
 /// Does it hold anything?

@@ -62,8 +62,8 @@ impl<D: Dialect> Events<D> {
     }
 
     fn frame(&mut self, bytes: Bytes) -> Result<Frame, ProviderError> {
-        let Meaning { kind, usage } = self.dialect.event(&bytes, &self.secrets)?;
-        Ok(Frame { usage, ..Frame::new(bytes, kind) })
+        let Meaning { kind, usage, finish } = self.dialect.event(&bytes, &self.secrets)?;
+        Ok(Frame { usage, finish, ..Frame::new(bytes, kind) })
     }
 
     fn last(&mut self) -> Result<Option<Frame>, ProviderError> {

@@ -161,7 +161,7 @@ fn answers<From: Dialect, To: Dialect>(back: Back, answer: &[u8]) {
     let mut splitter = Splitter::default();
     splitter.push(Bytes::copy_from_slice(answer));
     while let Ok(Some(bytes)) = splitter.next_event() {
-        let Ok(Meaning { kind, usage }) = from.event(&bytes, &secrets) else { return };
+        let Ok(Meaning { kind, usage, .. }) = from.event(&bytes, &secrets) else { return };
         let Ok(frames) = translator.frame(&Frame { usage, ..Frame::new(bytes, kind) }) else { return };
         for frame in frames {
             let taken = to.event(&frame.bytes, &secrets);

@@ -96,8 +96,8 @@ impl Upstream {
         let Told { request_id, allowances, .. } = errors::told(response.headers());
         let body = self.read(response, MAX_ANSWER).await;
         match body.and_then(|body| D::whole(&body, &self.secrets).map(|whole| (body, whole))) {
-            Ok((body, Whole { usage, refused })) => {
-                Ok(FullReply { request_id, usage, allowances, refused, ..FullReply::new(body) })
+            Ok((body, Whole { usage, finish })) => {
+                Ok(FullReply { request_id, usage, allowances, finish, ..FullReply::new(body) })
             }
             Err(error) => Err(ProviderError { request_id, ..error }),
         }

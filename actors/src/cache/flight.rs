@@ -5,7 +5,7 @@
 //! is complete and kept, for a while, and otherwise go their own way.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -24,7 +24,7 @@ use super::key::Key;
 pub(crate) struct Flights<T>(Arc<Board<T>>);
 
 struct Board<T> {
-    under_way: Mutex<HashMap<Key, (u64, WeakShared<BoxFuture<'static, T>>)>>,
+    under_way: Mutex<BTreeMap<Key, (u64, WeakShared<BoxFuture<'static, T>>)>>,
     next: AtomicU64,
 }
 
@@ -36,7 +36,7 @@ struct Landing<T> {
 }
 
 impl<T> Board<T> {
-    fn under_way(&self) -> MutexGuard<'_, HashMap<Key, (u64, WeakShared<BoxFuture<'static, T>>)>> {
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Key, (u64, WeakShared<BoxFuture<'static, T>>)>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -89,7 +89,7 @@ impl<T> Drop for Landing<T> {
 
 /// The streams under way whose answers will be kept.
 #[derive(Clone, Default)]
-pub(crate) struct Streams(Arc<Mutex<HashMap<Key, watch::Receiver<()>>>>);
+pub(crate) struct Streams(Arc<Mutex<BTreeMap<Key, watch::Receiver<()>>>>);
 
 /// The right to be the one stream under a key, until it is dropped.
 pub(crate) struct Leader {
@@ -110,7 +110,7 @@ impl Streams {
         Ok(Leader { streams: self.clone(), key, _end: end })
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashMap<Key, watch::Receiver<()>>> {
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Key, watch::Receiver<()>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@
 //! than was asked for and never less.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc, PoisonError, RwLock, RwLockWriteGuard,
@@ -68,7 +68,7 @@ pub struct Marks {
     latest: AtomicU64,
     /// The newest mark: whatever was begun after it needs no look at the others.
     newest: AtomicU64,
-    set: RwLock<HashMap<Purge, UnixMs>>,
+    set: RwLock<BTreeMap<Purge, UnixMs>>,
     /// Goes up with every new mark.
     version: AtomicU64,
 }
@@ -132,12 +132,12 @@ impl Marks {
         all
     }
 
-    fn set(&self) -> RwLockWriteGuard<'_, HashMap<Purge, UnixMs>> {
+    fn set(&self) -> RwLockWriteGuard<'_, BTreeMap<Purge, UnixMs>> {
         self.set.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn join_older_half(set: &mut HashMap<Purge, UnixMs>) {
+fn join_older_half(set: &mut BTreeMap<Purge, UnixMs>) {
     let mut instants: Vec<_> = set.values().copied().collect();
     instants.sort_unstable();
     let middle = instants[instants.len() / 2];

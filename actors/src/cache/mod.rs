@@ -14,6 +14,7 @@ pub mod marks;
 pub mod memory;
 mod shelf;
 pub mod stats;
+mod story;
 #[cfg(test)]
 mod testing;
 pub mod tier;
@@ -21,5 +22,7 @@ pub mod tier;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use flight::Leader;
 pub use shelf::{Cache, CachePlan, CacheStatus, Purged};
 pub(crate) use shelf::{Held, Landed, Question};
+pub use story::CacheStory;

@@ -24,7 +24,7 @@ use super::{
     },
 };
 use crate::{
-    call::{FullReply, Request, Story},
+    call::{Finish, FullReply, Request, Story},
     commons::Commons,
     error::CallError,
     event::{EventKind, EventLog},
@@ -72,6 +72,7 @@ struct Inner {
 pub(crate) type Landed = Result<(FullReply, Story), CallError>;
 
 /// A call's question to the cache.
+#[derive(Clone)]
 pub(crate) struct Question {
     pub(crate) key: Key,
     pub(crate) scope: Scope,
@@ -249,6 +250,21 @@ impl Cache {
     /// When an answer that is complete now is good for what.
     pub(crate) fn windows(&self, control: &CacheControl) -> Windows {
         Windows::new(self.now(), &self.policy(), control)
+    }
+
+    /// May an answer that ended like that, and is so large, be kept? (CA5)
+    pub(crate) fn may_keep(&self, finish: Option<Finish>, bytes: usize) -> bool {
+        let policy = self.0.policy.load();
+        let is_good = match finish {
+            None | Some(Finish::Complete) => true,
+            Some(Finish::ToolCalls) => policy.tool_calls,
+            Some(Finish::CutShort | Finish::Refused) => false,
+        };
+        is_good && bytes <= policy.max_entry
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
     }
 
     pub(crate) fn efficiency(&self) -> &Efficiency {

@@ -15,7 +15,8 @@ use std::{
 use metrics::{Counter, Histogram, counter, histogram};
 use serde::Serialize;
 
-use super::{control::Level, entry::Entry, key::Scope};
+use super::{control::Level, key::Scope};
+use crate::call::Usage;
 
 /// How many namespaces are told apart.
 const NAMESPACES: usize = 1_000;
@@ -214,6 +215,13 @@ impl Drawer {
     }
 }
 
+/// What one call did without.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Saved {
+    pub(crate) usage: Option<Usage>,
+    pub(crate) took_ms: u64,
+}
+
 /// What all namespaces saved.
 pub struct Efficiency {
     drawers: RwLock<BTreeMap<Scope, Arc<Drawer>>>,
@@ -234,18 +242,18 @@ impl Default for Efficiency {
 
 impl Efficiency {
     /// Counts one call; `saved` is the answer that no provider was asked for.
-    pub(crate) fn count(&self, scope: &Scope, how: Use, saved: Option<&Entry>) {
+    pub(crate) fn count(&self, scope: &Scope, how: Use, saved: Option<Saved>) {
         let drawer = self.drawer(scope);
         drawer.uses[how as usize].fetch_add(1, Relaxed);
         self.lookups[how as usize].increment(1);
-        let Some(entry) = saved else { return };
-        let usage = entry.usage.unwrap_or_default();
+        let Some(saved) = saved else { return };
+        let usage = saved.usage.unwrap_or_default();
         drawer.input_tokens.fetch_add(usage.input_tokens, Relaxed);
         drawer.output_tokens.fetch_add(usage.output_tokens, Relaxed);
-        drawer.millis.fetch_add(entry.took_ms, Relaxed);
+        drawer.millis.fetch_add(saved.took_ms, Relaxed);
         self.saved_tokens[0].increment(usage.input_tokens);
         self.saved_tokens[1].increment(usage.output_tokens);
-        self.saved_seconds.record(Duration::from_millis(entry.took_ms));
+        self.saved_seconds.record(Duration::from_millis(saved.took_ms));
     }
 
     fn drawer(&self, scope: &Scope) -> Arc<Drawer> {
@@ -279,7 +287,7 @@ mod tests {
         let efficiency = Efficiency::default();
         let kept = entry(10);
         for how in [Use::Hit, Use::Stale, Use::Joined] {
-            efficiency.count(&scope("a"), how, Some(&kept));
+            efficiency.count(&scope("a"), how, Some(Saved { usage: kept.usage, took_ms: kept.took_ms }));
         }
         efficiency.count(&scope("a"), Use::Miss, None);
         let [saved] = &efficiency.report()[..] else { panic!() };

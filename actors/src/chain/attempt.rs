@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 
 use super::{Target, stream::AnswerStream};
 use crate::{
-    call::{Api, FullReply, ProviderReply, Request},
+    call::{Api, Finish, FullReply, ProviderReply, Request},
     commons::Commons,
     error::{ErrorKind, ProviderError},
     ports::ProviderCall,
@@ -31,7 +31,7 @@ impl Answer {
     /// Does it say, without anything else, that a content policy refused to answer?
     pub(super) fn is_refused(&self) -> bool {
         match self {
-            Self::Full(full) => full.refused,
+            Self::Full(full) => full.finish == Some(Finish::Refused),
             Self::Stream(frames) => frames.is_refused(),
         }
     }

@@ -4,15 +4,14 @@
 //! are asked, once for all who ask the same at the same time; and if none of them answers, an old entry is better
 //! than an error. Which tier keeps what is not known here.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 
-use super::{
-    Chain,
-    recorder::Recorder,
-    stream::ReplyStream,
-};
+use super::{Chain, recorder::Recorder, stream::ReplyStream};
 use crate::{
     cache::{
         Cache, CacheStory, Held, Landed, Leader, Question,
@@ -94,11 +93,12 @@ impl Visit<'_> {
             Ok(leader) => leader,
             Err(kept) => return self.give_stream(&kept, Vec::new()),
         };
+        let started = self.chain.commons.now();
         match self.ask_stream().await {
             Ok(mut stream) => {
                 self.count(Use::Miss, None);
                 stream.story.cache = Some(self.missed(held.is_some(), false));
-                stream.record(self.recorder(&stream.story, leader));
+                stream.record(self.recorder(&stream.story, started, leader));
                 Ok(stream)
             }
             Err(error) => match self.better_than(&error, held) {
@@ -112,7 +112,7 @@ impl Visit<'_> {
     /// that of the one it flew with asks again.
     async fn land(self) -> (Landed, bool) {
         if self.request.cache.only_if_cached {
-            return (Err(CallError::before(ErrorKind::NotCached)), false);
+            return (Err(CallError::unasked(ErrorKind::NotCached)), false);
         }
         if self.request.cache.no_cache || self.request.cache.no_store {
             return (self.fly().await, false);
@@ -127,7 +127,7 @@ impl Visit<'_> {
             match landed {
                 Ok(Err(error)) if !leads && error.kind == ErrorKind::DeadlineExceeded => {}
                 Ok(landed) => return (landed, !leads),
-                Err(_) => return (Err(CallError::before(ErrorKind::DeadlineExceeded)), !leads),
+                Err(_) => return (Err(CallError::unasked(ErrorKind::DeadlineExceeded)), !leads),
             }
         }
     }
@@ -213,18 +213,19 @@ impl Visit<'_> {
 
     async fn ask_stream(self) -> Result<ReplyStream, CallError> {
         match self.request.cache.only_if_cached {
-            true => Err(CallError::before(ErrorKind::NotCached)),
+            true => Err(CallError::unasked(ErrorKind::NotCached)),
             false => self.chain.ask_stream(self.request).await,
         }
     }
 
-    fn recorder(self, story: &Story, leader: Option<Leader>) -> Option<Recorder> {
+    fn recorder(self, story: &Story, started: Instant, leader: Option<Leader>) -> Option<Recorder> {
         let is_good = story.lacks.is_empty() && !self.request.cache.no_store;
         is_good.then(|| {
             let entry = self.entry(Kept::Stream(Vec::new()), story, Duration::ZERO);
             let upstream_request_id = story.upstream_request_id.as_deref().map(Into::into);
             let entry = Entry { upstream_request_id, ..entry };
-            Recorder::new(self.cache.clone(), self.question.clone(), self.request.cache.clone(), entry, leader)
+            let (cache, question) = (self.cache.clone(), self.question.clone());
+            Recorder::new(cache, question, self.request.cache.clone(), entry, started, leader)
         })
     }
 
@@ -234,7 +235,7 @@ impl Visit<'_> {
             Kept::Whole(body) => Ok(Reply { body: body.clone(), story }),
             Kept::Refused(error) => Err(CallError::clone(error)),
             // Its key says that it is whole: only a store that mixes rows up gets here.
-            Kept::Stream(_) => Err(CallError::before(ErrorKind::NotCached)),
+            Kept::Stream(_) => Err(CallError::unasked(ErrorKind::NotCached)),
         }
     }
 
@@ -243,7 +244,7 @@ impl Visit<'_> {
         match &held.entry.answer {
             Kept::Stream(_) => Ok(ReplyStream::kept(held.entry.clone(), self.cache.policy().paced, story)),
             Kept::Refused(error) => Err(CallError::clone(error)),
-            Kept::Whole(_) => Err(CallError::before(ErrorKind::NotCached)),
+            Kept::Whole(_) => Err(CallError::unasked(ErrorKind::NotCached)),
         }
     }
 
@@ -293,8 +294,9 @@ impl Visit<'_> {
             return;
         }
         let Ok(leader) = self.cache.streams().lead(self.question.key) else { return };
+        let started = self.chain.commons.now();
         if let Ok(mut stream) = self.chain.ask_stream(self.request).await {
-            stream.record(self.recorder(&stream.story, Some(leader)));
+            stream.record(self.recorder(&stream.story, started, Some(leader)));
             while stream.next().await.is_some() {}
         }
     }

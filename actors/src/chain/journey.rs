@@ -224,6 +224,7 @@ impl<'a> Journey<'a> {
             upstream_request_id: None,
             lacks: Vec::new(),
             failed: self.failed,
+            cache: None,
         }
     }
 

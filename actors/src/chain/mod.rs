@@ -5,9 +5,11 @@
 //! it runs on the caller's task: dropping the call drops everything that belongs to it. Nothing here is an actor.
 
 mod attempt;
+mod cached;
 mod journey;
 mod plan;
 pub mod policy;
+mod recorder;
 pub mod stream;
 
 use std::sync::Arc;
@@ -77,9 +79,12 @@ impl Target {
 }
 
 /// A named list of targets, tried in order.
+#[derive(Clone)]
 pub struct Chain {
     name: Arc<str>,
-    targets: Vec<Target>,
+    targets: Arc<[Target]>,
+    /// All targets in one text: what the cache tells this chain from others by.
+    identity: Arc<str>,
     policy: ChainPolicy,
     commons: Commons,
     answered: Counter,
@@ -89,7 +94,14 @@ impl Chain {
     /// A chain over at least one target.
     pub fn new(name: &str, targets: Vec<Target>, policy: ChainPolicy, commons: &Commons) -> Self {
         let answered = calls_total(name, "ok");
-        Self { name: name.into(), targets, policy, commons: commons.clone(), answered }
+        let names = targets.iter().map(|target| format!("{}/{}\n", target.desk.name(), target.model));
+        let identity = names.collect::<String>().into();
+        let (name, targets) = (name.into(), targets.into());
+        Self { name, targets, identity, policy, commons: commons.clone(), answered }
+    }
+
+    fn identity(&self) -> &str {
+        &self.identity
     }
 
     /// Its name: what clients ask for as `model`.
@@ -102,21 +114,35 @@ impl Chain {
         &self.targets
     }
 
-    /// Asks until a provider has answered whole.
+    /// Gives the whole answer that is kept, or asks until a provider has answered.
     pub async fn call(&self, request: Request) -> Result<Reply, CallError> {
-        let (answer, story) = self.answer(&Request { stream: false, ..request }).await?;
+        let request = Request { stream: false, ..request };
+        match self.commons.cache.get() {
+            Some(cache) => cached::whole(self, cache, &request).await,
+            None => self.ask_whole(&request).await.map(|(full, story)| cached::reply(full, story)),
+        }
+    }
+
+    /// Gives the stream that is kept, or asks until a provider has sent its first content. Until then the call may
+    /// move from one to the next unseen; from then on it stays (RS5, RS6).
+    pub async fn stream(&self, request: Request) -> Result<ReplyStream, CallError> {
+        let request = Request { stream: true, ..request };
+        match self.commons.cache.get() {
+            Some(cache) => cached::stream(self, cache, &request).await,
+            None => self.ask_stream(&request).await,
+        }
+    }
+
+    async fn ask_whole(&self, request: &Request) -> Result<(FullReply, Story), CallError> {
+        let (answer, story) = self.answer(request).await?;
         match answer {
-            Answer::Full(FullReply { body, request_id, lacks, .. }) => {
-                Ok(Reply { body, story: Story { upstream_request_id: request_id, lacks, ..story } })
-            }
+            Answer::Full(full) => Ok((full, story)),
             Answer::Stream(_) => Err(self.lost(story)),
         }
     }
 
-    /// Asks until a provider has sent its first content. Until then the call may move from one to the next
-    /// unseen; from then on it stays (RS5, RS6).
-    pub async fn stream(&self, request: Request) -> Result<ReplyStream, CallError> {
-        let (answer, story) = self.answer(&Request { stream: true, ..request }).await?;
+    async fn ask_stream(&self, request: &Request) -> Result<ReplyStream, CallError> {
+        let (answer, story) = self.answer(request).await?;
         match answer {
             Answer::Stream(frames) => Ok(ReplyStream::new(*frames, story)),
             Answer::Full(_) => Err(self.lost(story)),

@@ -30,7 +30,7 @@ pub(super) struct Recorder {
     frames: Vec<KeptFrame>,
     bytes: usize,
     finish: Option<Finish>,
-    started: Option<Instant>,
+    started: Instant,
     /// Those who ask the same wait for the end of this.
     _leader: Option<Leader>,
 }
@@ -41,19 +41,20 @@ impl Recorder {
         question: Question,
         control: CacheControl,
         entry: Entry,
+        started: Instant,
         leader: Option<Leader>,
     ) -> Self {
-        let (frames, bytes, finish, started) = Default::default();
+        let (frames, bytes, finish) = Default::default();
         Self { cache, question, control, entry, frames, bytes, finish, started, _leader: leader }
     }
 
     /// Notes an event; false when there is nothing more to note.
-    pub(super) fn hear(&mut self, frame: &Frame, now: Instant) -> bool {
+    pub(super) fn hear(&mut self, frame: &Frame) -> bool {
         if frame.kind == FrameKind::Ping {
             return true;
         }
-        let after = now.saturating_duration_since(*self.started.get_or_insert(now));
-        self.finish = frame.finish.or(self.finish);
+        let after = self.cache.clock().now().saturating_duration_since(self.started);
+        self.finish = frame.finish.max(self.finish);
         self.entry.usage = frame.usage.or(self.entry.usage);
         self.bytes += frame.bytes.len();
         self.entry.took_ms = after.as_millis() as u64;

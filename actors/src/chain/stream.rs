@@ -18,8 +18,12 @@ use std::{
 use futures_util::Stream;
 use tokio::time::Sleep;
 
-use super::attempt::{Limits, end, late, panicked};
+use super::{
+    attempt::{Limits, end, late, panicked},
+    recorder::{Playback, Recorder},
+};
 use crate::{
+    cache::entry::Entry,
     call::{Frame, FrameKind, FrameStream, Story, StreamReply},
     commons::Commons,
     error::{ErrorKind, Interrupted, ProviderError},
@@ -33,7 +37,13 @@ const PRELUDE: usize = 64;
 pub struct ReplyStream {
     /// Who answers, and what it took.
     pub story: Story,
-    frames: AnswerStream,
+    source: Source,
+    recorder: Option<Box<Recorder>>,
+}
+
+enum Source {
+    Live(Box<AnswerStream>),
+    Kept(Playback),
 }
 
 impl ReplyStream {
@@ -41,12 +51,25 @@ impl ReplyStream {
         frames.id = story.id.clone();
         story.upstream_request_id.clone_from(&frames.request_id);
         story.lacks.clone_from(&frames.lacks);
-        Self { story, frames }
+        Self { story, source: Source::Live(Box::new(frames)), recorder: None }
+    }
+
+    /// One that is kept, given again; as slowly as it came, if it is `paced`.
+    pub(super) fn kept(entry: Arc<Entry>, paced: bool, story: Story) -> Self {
+        Self { story, source: Source::Kept(Playback::new(entry, paced)), recorder: None }
+    }
+
+    /// Has what is handed over noted.
+    pub(super) fn record(&mut self, recorder: Option<Recorder>) {
+        self.recorder = recorder.map(Box::new);
     }
 
     /// How many content frames have been handed over.
     pub fn delivered(&self) -> u64 {
-        self.frames.delivered
+        match &self.source {
+            Source::Live(frames) => frames.delivered,
+            Source::Kept(playback) => playback.delivered(),
+        }
     }
 }
 
@@ -54,7 +77,16 @@ impl Stream for ReplyStream {
     type Item = Result<Frame, Interrupted>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.frames.poll_frame(cx)
+        let polled = match &mut self.source {
+            Source::Live(frames) => frames.poll_frame(cx),
+            Source::Kept(playback) => playback.poll_frame(cx).map(|frame| frame.map(Ok)),
+        };
+        if let (Poll::Ready(heard), Some(recorder)) = (&polled, &mut self.recorder) {
+            // One that broke, or has nothing more to note, lets those go on who wait for it.
+            let goes_on = matches!(heard, Some(Ok(frame)) if recorder.hear(frame));
+            self.recorder.take_if(|_| !goes_on);
+        }
+        polled
     }
 }
 

@@ -71,6 +71,8 @@ pub enum ErrorKind {
     NoTime,
     /// Refused here: the budget for retries is spent, the provider's or that of all, most likely because it is out.
     RetryBudget,
+    /// The caller wants nothing but a kept answer, and none is kept.
+    NotCached,
     /// A fault of this machine (no file descriptors, no memory), never the provider's.
     Local,
     /// The caller's own deadline passed.
@@ -174,7 +176,7 @@ const fn row(
 
 impl ErrorKind {
     /// Every kind, in table order.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::RateLimited,
         Self::SlowDown,
         Self::QuotaExhausted,
@@ -205,6 +207,7 @@ impl ErrorKind {
         Self::Throttled,
         Self::NoTime,
         Self::RetryBudget,
+        Self::NotCached,
         Self::Local,
         Self::DeadlineExceeded,
         Self::Cancelled,
@@ -252,6 +255,7 @@ impl ErrorKind {
             Self::Throttled         => row(Neutral, false, Yes,           STAYS,   429, "throttled",           "wait for the time given"),
             Self::NoTime            => row(Neutral, false, Yes,           STAYS,   504, "no_time",             "allow more time"),
             Self::RetryBudget       => row(Neutral, false, Yes,           STAYS,   503, "retry_budget",        LATER),
+            Self::NotCached         => row(Neutral, false, No,            STAYS,   504, "not_cached",          "allow a provider to be asked: leave `only-if-cached` out"),
             Self::Local             => row(Neutral, true,  Yes,           STAYS,   503, "local_fault",         "look at this machine's limits"),
             Self::DeadlineExceeded  => row(Neutral, false, No,            STAYS,   504, "deadline_exceeded",   "allow more time"),
             Self::Cancelled         => row(Neutral, false, No,            STAYS,   499, "cancelled",           "nothing: the caller left"),

@@ -128,6 +128,11 @@ pub struct CallError {
 }
 
 impl CallError {
+    /// A call that ended before anybody was asked.
+    pub(crate) fn unasked(kind: ErrorKind) -> Self {
+        Self { kind, attempts: Vec::new(), retry_after: None, upstream: None }
+    }
+
     /// How many times a provider was really asked.
     pub fn attempts_made(&self) -> usize {
         self.attempts.iter().filter(|a| a.asked).count()

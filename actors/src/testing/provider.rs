@@ -13,7 +13,7 @@ use std::{
 use futures_util::{StreamExt, future::BoxFuture, stream};
 
 use crate::{
-    call::{Frame, FrameKind, FrameStream, FullReply, ProviderReply, StreamReply},
+    call::{Finish, Frame, FrameKind, FrameStream, FullReply, ProviderReply, StreamReply},
     error::{ErrorKind, ProviderError},
     ports::{Provider, ProviderCall},
 };
@@ -189,7 +189,7 @@ impl FakeProvider {
 /// A whole one, or a stream after so many words.
 fn refusal(words: Option<usize>) -> ProviderReply {
     let Some(words) = words else {
-        return ProviderReply::Full(FullReply { refused: true, ..FullReply::new("refused") });
+        return ProviderReply::Full(FullReply { finish: Some(Finish::Refused), ..FullReply::new("refused") });
     };
     let content = std::iter::repeat_n(FrameKind::Content, words);
     let kinds = [FrameKind::Note].into_iter().chain(content).chain([FrameKind::Refusal, FrameKind::End]);

@@ -3,7 +3,7 @@
 //! Several tiers, of several systems, may share one, as processes share a Redis.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     future::pending,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
@@ -44,7 +44,7 @@ pub enum Weather {
 #[derive(Default)]
 pub struct FakeStore {
     weather: Mutex<Weather>,
-    rows: Mutex<HashMap<Key, Arc<Entry>>>,
+    rows: Mutex<BTreeMap<Key, Arc<Entry>>>,
     marks: Marks,
     asked: AtomicU64,
 }
@@ -61,7 +61,7 @@ impl FakeStore {
     }
 
     /// What it keeps.
-    pub fn rows(&self) -> MutexGuard<'_, HashMap<Key, Arc<Entry>>> {
+    pub fn rows(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Entry>>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

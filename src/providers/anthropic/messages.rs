@@ -6,14 +6,14 @@
 use std::borrow::Cow;
 
 use mainstay_actors::{
-    call::{FrameKind, Usage},
+    call::{Finish, FrameKind, Usage},
     error::ProviderError,
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::providers::{
-    dialect::{self, Delta, Dialect, Meaning, Whole, is_filled, is_word, malformed, truncated},
+    dialect::{self, Delta, Dialect, Meaning, Whole, is_filled, malformed, truncated},
     errors,
     redact::Redactor,
     sse,
@@ -41,7 +41,7 @@ impl Dialect for Messages {
             Some(Answer { error: Some(_), .. }) => Err(errors::inside(body, secrets)),
             Some(Answer { content: Some(_), stop_reason, usage, .. }) => Ok(Whole {
                 usage: dialect::usage::<Told>(usage),
-                refused: stop_reason.is_some_and(is_refusal),
+                finish: Some(stop_reason.map_or(Finish::CutShort, finish)),
             }),
             _ => Err(malformed("the answer is not a JSON object with `content`")),
         }
@@ -69,9 +69,10 @@ impl Messages {
             "message_delta" => {
                 let reason = stop_reason(delta);
                 self.stopped |= reason.is_some_and(is_filled);
-                let refused = reason.is_some_and(is_refusal);
+                let finish = reason.filter(|reason| is_filled(reason)).map(finish);
+                let refused = finish == Some(Finish::Refused);
                 let kind = if refused { FrameKind::Refusal } else { FrameKind::Note };
-                Ok(Meaning { kind, ..self.told(usage) })
+                Ok(Meaning { kind, finish, ..self.told(usage) })
             }
             "message_stop" if self.stopped => Ok(FrameKind::End.into()),
             "message_stop" => Err(truncated()),
@@ -89,7 +90,7 @@ impl Messages {
             };
             self.used
         });
-        Meaning { kind: FrameKind::Note, usage }
+        Meaning { usage, ..FrameKind::Note.into() }
     }
 }
 
@@ -147,8 +148,14 @@ fn stop_reason(delta: Option<&RawValue>) -> Option<&RawValue> {
     serde_json::from_str::<Last<'_>>(delta?.get()).ok()?.stop_reason
 }
 
-fn is_refusal(reason: &RawValue) -> bool {
-    is_word(reason, "refusal")
+fn finish(reason: &RawValue) -> Finish {
+    let words = [
+        ("end_turn", Finish::Complete),
+        ("stop_sequence", Finish::Complete),
+        ("tool_use", Finish::ToolCalls),
+        ("refusal", Finish::Refused),
+    ];
+    dialect::finish(reason, &words)
 }
 
 #[cfg(test)]
@@ -250,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_by_its_stop_reason_alone() {
-        let whole = |body: &str| Messages::whole(body.as_bytes(), &Redactor::default()).unwrap().refused;
+        let whole = |body: &str| Messages::whole(body.as_bytes(), &Redactor::default())FIXME;
         for (reason, refused) in
             [(r#""refusal""#, true), (r#""end_turn""#, false), ("null", false), ("7", false)]
         {

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use mainstay_actors::{
-    call::{FrameKind, Usage},
+    call::{Finish, FrameKind, Usage},
     error::ProviderError,
 };
 use serde::{
@@ -16,7 +16,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::providers::{
-    dialect::{self, Delta, Dialect, Meaning, Whole, is_filled, is_word, malformed, truncated},
+    dialect::{self, Delta, Dialect, Meaning, Whole, is_filled, malformed, truncated},
     errors,
     redact::Redactor,
     sse,
@@ -41,8 +41,7 @@ impl Dialect for Chat {
         match dialect::answer(body) {
             Some(Answer { error: Some(_), .. }) => Err(errors::inside(body, secrets)),
             Some(Answer { choices: Some(choices), usage, .. }) => {
-                let refused = !choices.is_empty() && choices.into_iter().all(is_refused);
-                Ok(Whole { usage: dialect::usage::<ChatUsage>(usage), refused })
+                Ok(Whole { usage: dialect::usage::<ChatUsage>(usage), finish: common_finish(&choices) })
             }
             _ => Err(malformed("the answer is not a JSON object with `choices`")),
         }
@@ -67,14 +66,14 @@ impl Chat {
         if chunk.error.is_some() {
             return Err(errors::inside(data, secrets));
         }
-        let Choices { content, finished, refused } = chunk.choices.unwrap_or_default();
+        let Choices { content, finished, finish } = chunk.choices.unwrap_or_default();
         self.finished |= finished;
-        let kind = match (content, refused) {
+        let kind = match (content, finish) {
             (true, _) => FrameKind::Content,
-            (_, true) => FrameKind::Refusal,
+            (_, Some(Finish::Refused)) => FrameKind::Refusal,
             _ => FrameKind::Note,
         };
-        Ok(Meaning { kind, usage: dialect::usage::<ChatUsage>(chunk.usage) })
+        Ok(Meaning { kind, usage: dialect::usage::<ChatUsage>(chunk.usage), finish })
     }
 }
 
@@ -105,7 +104,8 @@ struct Chunk<'a> {
 struct Choices {
     content: bool,
     finished: bool,
-    refused: bool,
+    /// The worst that one of them says.
+    finish: Option<Finish>,
 }
 
 #[derive(Deserialize)]
@@ -131,21 +131,32 @@ impl<'de> Visitor<'de> for Choices {
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Self, A::Error> {
         while let Some(choice) = seq.next_element::<Choice<'de>>()? {
             self.content |= choice.delta.is_some_and(|delta| delta.content);
-            self.finished |= choice.finish_reason.is_some_and(is_filled);
-            self.refused |= choice.finish_reason.is_some_and(is_filter);
+            let reason = choice.finish_reason.filter(|reason| is_filled(reason));
+            self.finished |= reason.is_some();
+            self.finish = self.finish.max(reason.map(finish));
         }
         Ok(self)
     }
 }
 
-fn is_filter(reason: &RawValue) -> bool {
-    is_word(reason, "content_filter")
+fn finish(reason: &RawValue) -> Finish {
+    let words = [
+        ("stop", Finish::Complete),
+        ("tool_calls", Finish::ToolCalls),
+        ("function_call", Finish::ToolCalls),
+        ("content_filter", Finish::Refused),
+    ];
+    dialect::finish(reason, &words)
 }
 
-/// One of several choices may have been refused while others were not.
-fn is_refused(choice: &RawValue) -> bool {
-    let choice = serde_json::from_str::<Choice<'_>>(choice.get());
-    choice.is_ok_and(|choice| choice.finish_reason.is_some_and(is_filter))
+/// An answer is refused if all of its choices are, and otherwise as good as the worst of them.
+fn common_finish(choices: &[&RawValue]) -> Option<Finish> {
+    let finish = |choice: &&RawValue| {
+        let choice = serde_json::from_str::<Choice<'_>>(choice.get()).ok();
+        choice.and_then(|choice| choice.finish_reason).map_or(Finish::CutShort, finish)
+    };
+    let (best, worst) = (choices.iter().map(finish).min()?, choices.iter().map(finish).max()?);
+    Some(if best == Finish::Refused { best } else { worst.min(Finish::CutShort) })
 }
 
 #[cfg(test)]
@@ -213,7 +224,7 @@ mod tests {
     fn an_answer_is_a_refusal_if_a_filter_ended_all_its_choices() {
         let whole = |choices: &str| {
             let body = format!(r#"{{"choices":[{choices}]}}"#);
-            Chat::whole(body.as_bytes(), &Redactor::default()).unwrap().refused
+            Chat::whole(body.as_bytes(), &Redactor::default())FIXME
         };
         let (stopped, filtered) = (r#"{"finish_reason":"stop"}"#, r#"{"finish_reason":"content_filter"}"#);
         for (choices, refused) in [

@@ -1,6 +1,6 @@
 //! What the answers of the embeddings API mean. They never stream.
 
-use mainstay_actors::error::ProviderError;
+use mainstay_actors::{call::Finish, error::ProviderError};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
@@ -26,7 +26,7 @@ impl Dialect for Embeddings {
         }
         match dialect::answer(body) {
             Some(Answer { error: Some(_), .. }) => Err(errors::inside(body, secrets)),
-            Some(Answer { data: Some(_), usage, .. }) => Ok(dialect::usage::<ChatUsage>(usage).into()),
+            Some(Answer { data: Some(_), usage, .. }) => Ok(Whole { usage: dialect::usage::<ChatUsage>(usage), finish: Some(Finish::Complete) }),
             _ => Err(malformed("the answer is not a JSON object with `data`")),
         }
     }

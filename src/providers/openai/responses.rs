@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use mainstay_actors::{
-    call::{FrameKind, Usage},
+    call::{Finish, FrameKind, Usage},
     error::ProviderError,
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -27,7 +27,9 @@ impl Dialect for Responses {
     fn whole(body: &[u8], secrets: &Redactor) -> Result<Whole, ProviderError> {
         match dialect::answer(body) {
             Some(Response { error: Some(_), .. }) => Err(errors::inside(body, secrets)),
-            Some(Response { output: Some(_), usage, .. }) => Ok(dialect::usage::<Told>(usage).into()),
+            Some(response @ Response { output: Some(_), .. }) => {
+                Ok(Whole { usage: dialect::usage::<Told>(response.usage), finish: Some(response.finish()) })
+            }
             _ => Err(malformed("the answer is not a JSON object with `output`")),
         }
     }
@@ -53,8 +55,9 @@ fn meaning(data: &[u8], secrets: &Redactor) -> Result<Meaning, ProviderError> {
         }
         "response.completed" | "response.incomplete" => {
             let told = response.and_then(|raw| dialect::answer::<Response<'_>>(raw.get().as_bytes()));
+            let finish = Some(told.as_ref().map_or(Finish::CutShort, Response::finish));
             let usage = dialect::usage::<Told>(told.and_then(|response| response.usage));
-            Ok(Meaning { kind: FrameKind::End, usage })
+            Ok(Meaning { kind: FrameKind::End, usage, finish })
         }
         "keepalive" | "ping" => Ok(FrameKind::Ping.into()),
         kind if kind.ends_with(".delta") && delta.is_some_and(is_filled) => Ok(FrameKind::Content.into()),
@@ -74,10 +77,32 @@ struct Event<'a> {
 
 #[derive(Deserialize)]
 struct Response<'a> {
-    output: Option<Vec<IgnoredAny>>,
+    #[serde(borrow)]
+    output: Option<Vec<&'a RawValue>>,
     error: Option<IgnoredAny>,
     #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow)]
     usage: Option<&'a RawValue>,
+}
+
+impl Response<'_> {
+    fn finish(&self) -> Finish {
+        let is_call = |item: &&RawValue| {
+            serde_json::from_str::<Item<'_>>(item.get()).is_ok_and(|item| item.kind.ends_with("_call"))
+        };
+        match self.status.map(|status| dialect::finish(status, &[("completed", Finish::Complete)])) {
+            Some(Finish::Complete) if self.output.iter().flatten().any(is_call) => Finish::ToolCalls,
+            Some(finish) => finish,
+            None => Finish::CutShort,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Cow<'a, str>,
 }
 
 /// What the vendor tells about tokens; those that a cache knew are among them.

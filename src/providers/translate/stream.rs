@@ -6,7 +6,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mainstay_actors::{
-    call::{Api, Frame, FrameKind, FrameStream, Usage},
+    call::{Api, Finish, Frame, FrameKind, FrameStream, Usage},
     error::{ErrorKind, ProviderError},
 };
 
@@ -23,6 +23,7 @@ pub struct StreamTranslator {
     way: Way,
     /// Told by the provider, and not passed on with a frame yet.
     usage: Option<Usage>,
+    finish: Option<Finish>,
     over: bool,
 }
 
@@ -38,7 +39,7 @@ impl StreamTranslator {
             Api::Messages => Way::ToMessages(ChunksIn::default(), Unweaver::default(), EventsOut::default()),
             _ => Way::ToChat(EventsIn::default(), ChunksOut::new(created, tell_usage)),
         };
-        Self { way, usage: None, over: false }
+        Self { way, usage: None, finish: None, over: false }
     }
 
     /// What the provider's next event is in the caller's dialect: no frame, one, or a few.
@@ -47,6 +48,7 @@ impl StreamTranslator {
             return Err(ProviderError::new(ErrorKind::Malformed, "the stream goes on after its end"));
         }
         self.usage = frame.usage.or(self.usage);
+        self.finish = frame.finish.max(self.finish);
         let mut out = Vec::new();
         let event = sse::fields(&frame.bytes);
         let data = event.data.as_deref().unwrap_or_default().trim_ascii();
@@ -60,6 +62,7 @@ impl StreamTranslator {
         }
         if let Some(last) = out.last_mut() {
             last.usage = self.usage.take();
+            last.finish = self.finish.take();
             self.over = last.kind == FrameKind::End;
         }
         Ok(out)
