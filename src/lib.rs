@@ -56,6 +56,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod caching;
 #[cfg(feature = "server")]
 pub mod cli;
 pub mod config;
