@@ -378,3 +378,44 @@ mod call_without_network {
         }
     }
 }
+
+/// The key of a chat request of 19 KiB, a third of which are tools: beside reading it for nothing, and into a tree.
+mod cache_key {
+    use mainstay::{
+        actors::{cache::key::Scope, ports::CacheRules},
+        caching::Rules,
+    };
+    use serde::de::IgnoredAny;
+
+    use super::*;
+
+    fn body() -> String {
+        let words = r#"The quick brown fox, so they say, jumps over the lazy dog — and \"barks\" twice.\n"#;
+        let schema = r#"{"type":"object","properties":{"city":{"type":"string"},"days":{"type":"integer"}}}"#;
+        let messages = (0..20).map(|_| format!(r#"{{"role":"user","content":"{}"}}"#, words.repeat(7)));
+        let tools = (0..28).map(|i| {
+            let function = format!(r#"{{"name":"f{i}","description":"{words}","parameters":{schema}}}"#);
+            format!(r#"{{"type":"function","function":{function}}}"#)
+        });
+        let [messages, tools] = [messages.collect::<Vec<_>>(), tools.collect()].map(|list| list.join(","));
+        format!(r#"{{"model":"m","temperature":0,"messages":[{messages}],"tools":[{tools}]}}"#)
+    }
+
+    #[divan::bench]
+    fn mainstay(bencher: Bencher<'_, '_>) {
+        let (request, scope) = (Request::new(body().into(), 9..12, false), Scope::default());
+        bencher.bench_local(|| Rules.key(black_box(&request), &scope, "p/m", false).unwrap());
+    }
+
+    #[divan::bench]
+    fn peer_serde_json_ignored(bencher: Bencher<'_, '_>) {
+        let body = body();
+        bencher.bench_local(|| serde_json::from_str::<IgnoredAny>(black_box(&body)).unwrap());
+    }
+
+    #[divan::bench]
+    fn peer_serde_json_value(bencher: Bencher<'_, '_>) {
+        let body = body();
+        bencher.bench_local(|| serde_json::from_str::<serde_json::Value>(black_box(&body)).unwrap());
+    }
+}

@@ -57,6 +57,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod caching;
 #[cfg(feature = "server")]
 pub mod cli;
 pub mod config;

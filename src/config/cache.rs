@@ -1,6 +1,6 @@
 //! The settings of the cache, with their ranges and defaults.
 //!
-//! What they mean is documented where they are used, and in `docs/cache.md`. A tier that is `false` is left out.
+//! What they mean is documented where they are used, and in `docs/caching.md`. A tier that is `false` is left out.
 
 use std::time::Duration;
 

@@ -10,8 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use mainstay_actors::{
+    cache::key::Scope,
     call::{Allowance, Allowances, Api, Frame, FrameKind, Request},
     error::{ErrorKind, ProviderError},
+    ports::CacheRules,
 };
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -26,6 +28,7 @@ use super::{
     sse::{Rest, Splitter, TooLarge},
     translate::{self, Back},
 };
+use crate::caching::Rules;
 
 /// A property of one parser.
 pub type Property = fn(&[u8]);
@@ -104,10 +107,13 @@ fn dialect<D: Dialect>(data: &[u8]) {
     }
 }
 
-/// A request that is taken is sent with another model and with or without a stream, and otherwise unchanged.
+/// A request that is taken is sent with another model and with or without a stream, and otherwise unchanged. Any may be
+/// asked for its key.
 fn requests(data: &[u8]) {
     let body = Bytes::copy_from_slice(data);
     for api in [Api::Chat, Api::Messages, Api::Responses, Api::Embeddings] {
+        let request = Request::new(body.clone(), 0..0, false).api(api);
+        let _ = Rules.key(&request, &Scope::default(), "p/m", true);
         let Ok(asked) = read(api, body.clone()) else { continue };
         for stream in [true, false] {
             let request = Request { stream, ..asked.request.clone() };

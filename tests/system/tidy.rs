@@ -209,7 +209,8 @@ fn unsafe_code_is_forbidden_and_panics_unwind() {
 #[test]
 fn every_test_that_the_guide_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let guides = ["docs/admin.md", "docs/supervision.md", "docs/policies.md", "docs/providers.md"];
+    let guides = ["admin", "supervision", "policies", "providers", "caching"];
+    let guides = guides.map(|guide| format!("docs/{guide}.md"));
     let guide = guides.map(|guide| fs::read_to_string(root.join(guide)).unwrap()).concat();
     let all: String =
         sources(&["actors/src", "src", "tests"]).into_iter().map(|source| source.whole).collect();

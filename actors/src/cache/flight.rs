@@ -23,8 +23,11 @@ use super::key::Key;
 /// The flights under way.
 pub(crate) struct Flights<T>(Arc<Board<T>>);
 
+/// A flight, known by its number, as long as somebody waits for it.
+type Weak<T> = (u64, WeakShared<BoxFuture<'static, T>>);
+
 struct Board<T> {
-    under_way: Mutex<BTreeMap<Key, (u64, WeakShared<BoxFuture<'static, T>>)>>,
+    under_way: Mutex<BTreeMap<Key, Weak<T>>>,
     next: AtomicU64,
 }
 
@@ -36,7 +39,7 @@ struct Landing<T> {
 }
 
 impl<T> Board<T> {
-    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Key, (u64, WeakShared<BoxFuture<'static, T>>)>> {
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Key, Weak<T>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,6 +76,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     }
 
     /// How many are under way.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.under_way().len()
     }

@@ -82,6 +82,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{clock::SystemClock, ports::Clock};
 
     fn open() -> Gate {
         Gate::Open { failures: 0 }
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn one_hung_question_closes_it_and_three_failures_in_a_row_do() {
-        let now = Instant::now();
+        let now = SystemClock.now();
         assert!(open().failed(Trouble::Slow, now)); // CA6
         let mut gate = open();
         assert!(!gate.failed(Trouble::Failed, now) && !gate.failed(Trouble::Failed, now));
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_late_failure_does_not_prolong_the_pause() {
-        let now = Instant::now();
+        let now = SystemClock.now();
         let mut gate = open();
         gate.failed(Trouble::Slow, now);
         let closed = gate;
@@ -110,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_pause_doubles_up_to_five_seconds() {
-        let mut now = Instant::now();
+        let mut now = SystemClock.now();
         let mut gate = open();
         gate.failed(Trouble::Slow, now);
         let mut pauses = Vec::new();

@@ -167,7 +167,7 @@ impl Tier {
 
     /// Keeps an entry there, some time later.
     pub(super) fn keep(&self, key: Key, entry: Arc<Entry>) {
-        if !self.actor.get().is_some_and(|actor| actor.tell(TierNews::Keep(key, entry)).is_ok()) {
+        if self.actor.get().is_none_or(|actor| actor.tell(TierNews::Keep(key, entry)).is_err()) {
             self.stats.add(Happened::Dropped, 1);
         }
     }

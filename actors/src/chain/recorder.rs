@@ -87,11 +87,9 @@ pub(super) struct Playback {
 }
 
 impl Playback {
-    pub(super) fn new(entry: Arc<Entry>, paced: bool) -> Self {
-        let pace = paced.then(|| {
-            let now = tokio::time::Instant::now();
-            (now, Box::pin(tokio::time::sleep_until(now)))
-        });
+    /// Gives it as slowly as it came, if it begins at some instant, and otherwise at once.
+    pub(super) fn new(entry: Arc<Entry>, begins: Option<Instant>) -> Self {
+        let pace = begins.map(|now| (now.into(), Box::pin(tokio::time::sleep_until(now.into()))));
         Self { entry, next: 0, delivered: 0, pace }
     }
 

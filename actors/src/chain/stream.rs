@@ -23,7 +23,6 @@ use super::{
     recorder::{Playback, Recorder},
 };
 use crate::{
-    cache::entry::Entry,
     call::{Frame, FrameKind, FrameStream, Story, StreamReply},
     commons::Commons,
     error::{ErrorKind, Interrupted, ProviderError},
@@ -54,9 +53,9 @@ impl ReplyStream {
         Self { story, source: Source::Live(Box::new(frames)), recorder: None }
     }
 
-    /// One that is kept, given again; as slowly as it came, if it is `paced`.
-    pub(super) fn kept(entry: Arc<Entry>, paced: bool, story: Story) -> Self {
-        Self { story, source: Source::Kept(Playback::new(entry, paced)), recorder: None }
+    /// One that is kept, given again.
+    pub(super) fn kept(playback: Playback, story: Story) -> Self {
+        Self { story, source: Source::Kept(playback), recorder: None }
     }
 
     /// Has what is handed over noted.

@@ -256,14 +256,22 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_by_its_stop_reason_alone() {
-        let whole = |body: &str| Messages::whole(body.as_bytes(), &Redactor::default())FIXME;
-        for (reason, refused) in
-            [(r#""refusal""#, true), (r#""end_turn""#, false), ("null", false), ("7", false)]
-        {
+    fn an_end_is_told_by_its_stop_reason_alone() {
+        use Finish::{Complete, CutShort, Refused, ToolCalls};
+        let whole = |body: &str| Messages::whole(body.as_bytes(), &Redactor::default()).unwrap().finish;
+        for (reason, finish) in [
+            (r#""refusal""#, Refused),
+            (r#""end_turn""#, Complete),
+            (r#""stop_sequence""#, Complete),
+            (r#""tool_use""#, ToolCalls),
+            (r#""max_tokens""#, CutShort),
+            (r#""reason_of_tomorrow""#, CutShort),
+            ("null", CutShort),
+            ("7", CutShort),
+        ] {
             let body =
                 format!(r#"{{"content":[{{"type":"text","text":"refusal"}}],"stop_reason":{reason}}}"#);
-            assert_eq!(whole(&body), refused, "{reason}"); // PC4
+            assert_eq!(whole(&body), Some(finish), "{reason}"); // PC4, CA5
         }
     }
 

@@ -221,21 +221,26 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_a_refusal_if_a_filter_ended_all_its_choices() {
+    fn an_answer_is_a_refusal_if_a_filter_ended_all_its_choices_and_as_good_as_the_worst_else() {
+        use Finish::{Complete, CutShort, Refused, ToolCalls};
         let whole = |choices: &str| {
             let body = format!(r#"{{"choices":[{choices}]}}"#);
-            Chat::whole(body.as_bytes(), &Redactor::default())FIXME
+            Chat::whole(body.as_bytes(), &Redactor::default()).unwrap().finish
         };
         let (stopped, filtered) = (r#"{"finish_reason":"stop"}"#, r#"{"finish_reason":"content_filter"}"#);
-        for (choices, refused) in [
-            (filtered.to_string(), true),
-            (format!("{filtered},{filtered}"), true),
-            (format!("{filtered},{stopped}"), false),
-            (r#"{"message":{"content":"content_filter"},"finish_reason":"stop"}"#.into(), false),
-            (String::new(), false),
-            ("7".into(), false),
+        let (tools, length) = (r#"{"finish_reason":"tool_calls"}"#, r#"{"finish_reason":"length"}"#);
+        for (choices, finish) in [
+            (filtered.to_string(), Some(Refused)),
+            (format!("{filtered},{filtered}"), Some(Refused)),
+            (format!("{filtered},{stopped}"), Some(CutShort)),
+            (format!("{stopped},{tools}"), Some(ToolCalls)),
+            (format!("{tools},{length}"), Some(CutShort)),
+            (r#"{"message":{"content":"content_filter"},"finish_reason":"stop"}"#.into(), Some(Complete)),
+            (r#"{"finish_reason":"end of tomorrow"}"#.into(), Some(CutShort)),
+            (String::new(), None),
+            ("7".into(), Some(CutShort)),
         ] {
-            assert_eq!(whole(&choices), refused, "{choices}"); // PC4
+            assert_eq!(whole(&choices), finish, "{choices}"); // PC4, CA5
         }
     }
 

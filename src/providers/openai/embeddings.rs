@@ -26,7 +26,9 @@ impl Dialect for Embeddings {
         }
         match dialect::answer(body) {
             Some(Answer { error: Some(_), .. }) => Err(errors::inside(body, secrets)),
-            Some(Answer { data: Some(_), usage, .. }) => Ok(Whole { usage: dialect::usage::<ChatUsage>(usage), finish: Some(Finish::Complete) }),
+            Some(Answer { data: Some(_), usage, .. }) => {
+                Ok(Whole { usage: dialect::usage::<ChatUsage>(usage), finish: Some(Finish::Complete) })
+            }
             _ => Err(malformed("the answer is not a JSON object with `data`")),
         }
     }
