@@ -12,7 +12,9 @@ use super::{
 };
 use crate::{
     call::Request,
+    clock::SystemClock,
     mode::Mode,
+    ports::Clock,
     system::{Supervised, SystemBuilder},
     testing::{
         VirtualClock, settle,
@@ -81,6 +83,10 @@ impl Process {
     }
 }
 
+fn now() -> std::time::Instant {
+    SystemClock.now()
+}
+
 fn question(what: &'static str, control: &CacheControl) -> Request {
     Request { cache: control.clone(), ..Request::new(what.into(), 0..0, false) }
 }
@@ -147,15 +153,15 @@ async fn a_hung_tier_costs_one_wait_and_then_nothing_and_comes_back_by_itself() 
     settle().await;
     process.disk.rows().clear();
     shared.turn(Weather::Hung);
-    let started = tokio::time::Instant::now();
+    let started = now();
     assert_eq!(process.find("q").await, None);
-    assert_eq!(started.elapsed(), Duration::from_millis(50)); // CA6
+    assert_eq!(now() - started, Duration::from_millis(50)); // CA6
     settle().await;
-    let (started, asked) = (tokio::time::Instant::now(), shared.asked());
+    let (started, asked) = (now(), shared.asked());
     for _ in 0..1000 {
         assert_eq!(process.find("q").await, None);
     }
-    assert_eq!((started.elapsed(), shared.asked()), (Duration::ZERO, asked)); // CA6
+    assert_eq!((now() - started, shared.asked()), (Duration::ZERO, asked)); // CA6
     assert_eq!(process.mode(), Mode::Degraded);
     let status = &process.cache().status().tiers[1];
     assert!(!status.up && status.trouble.as_ref().unwrap().contains("50 ms"));
@@ -197,9 +203,9 @@ async fn a_tier_that_fails_panics_or_corrupts_is_a_miss() {
 async fn a_start_without_a_shared_store_takes_no_second() {
     let shared: Arc<FakeStore> = Arc::default();
     shared.turn(Weather::Hung);
-    let started = tokio::time::Instant::now();
+    let started = now();
     let process = Process::start(Some(1 << 20), &shared).await;
-    assert!(started.elapsed() < SECOND, "{:?}", started.elapsed());
+    assert!((now() - started) < SECOND, "{:?}", now() - started);
     process.keep("q", "a");
     assert_eq!(process.find("q").await, some(Level::Memory, "a"));
 }

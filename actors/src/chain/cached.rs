@@ -11,7 +11,11 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 
-use super::{Chain, recorder::Recorder, stream::ReplyStream};
+use super::{
+    Chain,
+    recorder::{Playback, Recorder},
+    stream::ReplyStream,
+};
 use crate::{
     cache::{
         Cache, CacheStory, Held, Landed, Leader, Question,
