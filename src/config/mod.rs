@@ -29,6 +29,8 @@ use mainstay_actors::{
 };
 use secrecy::SecretString;
 
+use crate::providers::openai::Auth;
+
 /// Reads an environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -118,8 +120,10 @@ pub enum ProviderKind {
     OpenAi {
         /// Up to and with `/v1`.
         base_url: String,
-        /// Sent as a bearer token.
+        /// Sent as `auth` says.
         key: Option<SecretString>,
+        /// Where the server looks for the key.
+        auth: Auth,
     },
     /// Anything that speaks the Anthropic dialect.
     Anthropic {
@@ -259,7 +263,7 @@ impl Config {
         if let Some(key) = env("OPENAI_API_KEY").filter(|key| !key.is_empty()) {
             let base_url = env("OPENAI_BASE_URL").filter(|url| !url.is_empty());
             let base_url = base_url.unwrap_or_else(|| check::OPENAI.into());
-            let kind = ProviderKind::OpenAi { base_url, key: Some(key.into()) };
+            let kind = ProviderKind::OpenAi { base_url, key: Some(key.into()), auth: Auth::default() };
             let policy = ProviderPolicy::default();
             providers.insert(0, ProviderConfig { name: "openai".into(), kind, policy });
             targets.insert(0, TargetConfig::parse("openai/gpt-4o-mini"));
