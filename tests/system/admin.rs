@@ -36,7 +36,10 @@ fn problem(answer: &Answer) -> String {
     assert_eq!(body["status"], answer.status, "{body}");
     assert!(body["title"].is_string() && body["detail"].is_string(), "{body}");
     assert_eq!(body["request_id"], answer.header("x-request-id"), "{body}");
-    body["type"].as_str().unwrap().strip_prefix("tag:mainstay,2026:").unwrap().to_string()
+    let slug = body["type"].as_str().unwrap().strip_prefix("tag:mainstay,2026:").unwrap().to_string();
+    let guide = include_str!("../../docs/admin.md");
+    assert!(guide.contains(&format!("`{slug}`")), "docs/admin.md does not tell what to do about `{slug}`");
+    slug
 }
 
 fn provider<'a>(list: &'a Value, name: &str) -> &'a Value {
