@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use mainstay_actors::{
-    call::{Allowance, Allowances, Api, Frame, Request},
+    call::{Allowance, Allowances, Api, Frame, FrameKind, Request},
     error::{ErrorKind, ProviderError},
 };
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -164,8 +164,11 @@ fn answers<From: Dialect, To: Dialect>(back: Back, answer: &[u8]) {
         let Ok(Meaning { kind, usage }) = from.event(&bytes, &secrets) else { return };
         let Ok(frames) = translator.frame(&Frame { usage, ..Frame::new(bytes, kind) }) else { return };
         for frame in frames {
-            let taken = to.event(&frame.bytes, &secrets);
-            assert!(taken.is_ok_and(|taken| taken.kind == frame.kind), "a translated event is not taken");
+            let taken = to.event(&frame.bytes, &secrets).map(|taken| taken.kind).ok();
+            // Signs of work count as content here, so that no timeout strikes; the other way none is missed.
+            let sign_of_work =
+                frame.kind == FrameKind::Content && taken.is_some_and(|taken| taken != FrameKind::End);
+            assert!(sign_of_work || taken == Some(frame.kind), "{frame:?} is taken for {taken:?}");
         }
     }
 }
