@@ -421,8 +421,9 @@ async fn adapter(
     let connect = provider.policy.timeouts.map(|timeouts| timeouts.connect);
     let http = http_client(connect).map_err(bad)?;
     Ok(match &provider.kind {
-        ProviderKind::OpenAi { base_url, key } => {
-            Arc::new(Interpreter::new(OpenAi::new(http, base_url, key.clone()).map_err(bad)?, Api::Chat))
+        ProviderKind::OpenAi { base_url, key, auth } => {
+            let openai = OpenAi::authorized(http, base_url, key.clone(), *auth).map_err(bad)?;
+            Arc::new(Interpreter::new(openai, Api::Chat))
         }
         ProviderKind::Anthropic { base_url, key } => {
             let anthropic = Anthropic::new(http, base_url, key.clone()).map_err(bad)?;

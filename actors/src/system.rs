@@ -145,6 +145,11 @@ impl SystemBuilder {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn cached(&self) -> &Cache {
+        self.commons.cache.get().unwrap()
+    }
+
     /// Within a system that runs already.
     pub(crate) fn within(commons: Commons) -> Self {
         let (providers, adapters, directory, reach, tiers) = Default::default();

@@ -64,9 +64,11 @@ pub(super) fn configured(args: ServeArgs) -> Result<Config, crate::ConfigError> 
     if let Some(listen) = args.listen {
         config.server.listen = listen;
     }
-    let any_port = args.listen.filter(|listen| listen.port() == 0).map(|_| ([127, 0, 0, 1], 0).into());
-    if let (Some(listen), Some(admin)) = (args.admin_listen.or(any_port), &mut config.admin) {
-        admin.listen = listen;
+    let any_port = args.listen.is_some_and(|listen| listen.port() == 0);
+    match (args.admin_listen, &mut config.admin) {
+        (Some(listen), admin) => admin.get_or_insert_default().listen = listen,
+        (None, Some(admin)) if any_port => admin.listen = ([127, 0, 0, 1], 0).into(),
+        _ => {}
     }
     config.data_dir = args.data_dir.or(config.data_dir).or_else(|| Some("mainstay-data".into()));
     config.check_gateway()?;

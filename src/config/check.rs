@@ -14,7 +14,7 @@ use super::{
     ServerConfig, TargetConfig, cache, policy,
     section::{Section, Source, did_you_mean},
 };
-use crate::providers::check_address;
+use crate::providers::{check_address, openai::Auth};
 
 pub(super) const OPENAI: &str = "https://api.openai.com/v1";
 const ANTHROPIC: &str = "https://api.anthropic.com/v1";
@@ -253,7 +253,16 @@ fn kind(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> Pro
 
 fn openai(section: &mut Section<'_>, env: Env<'_>, source: &mut Source<'_>) -> ProviderKind {
     let (base_url, key) = server_of(OPENAI, section, env, source);
-    ProviderKind::OpenAi { base_url, key }
+    let at = section.place_of("auth");
+    let auth = match section.text("auth", source) {
+        None | Some("authorization") => Auth::Bearer,
+        Some("api-key") => Auth::ApiKey,
+        Some(_) => {
+            source.wrong(at, "`auth` must be \"authorization\" or \"api-key\"");
+            Auth::Bearer
+        }
+    };
+    ProviderKind::OpenAi { base_url, key, auth }
 }
 
 /// Where a provider is, and the key to it.

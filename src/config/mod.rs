@@ -12,9 +12,6 @@ mod section;
 mod tests;
 mod units;
 
-#[cfg(feature = "server")]
-pub(crate) use units::duration;
-
 use std::{
     fmt, fs,
     io::Read,
@@ -30,7 +27,11 @@ use mainstay_actors::{
 };
 use secrecy::SecretString;
 
+use crate::providers::openai::Auth;
 pub use cache::{CacheConfig, RedisConfig};
+
+#[cfg(feature = "server")]
+pub(crate) use {check::admin_listen, units::duration};
 
 /// Reads an environment variable.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -125,8 +126,10 @@ pub enum ProviderKind {
     OpenAi {
         /// Up to and with `/v1`.
         base_url: String,
-        /// Sent as a bearer token.
+        /// Sent as `auth` says.
         key: Option<SecretString>,
+        /// Where the server looks for the key.
+        auth: Auth,
     },
     /// Anything that speaks the Anthropic dialect.
     Anthropic {
@@ -238,15 +241,13 @@ impl Default for Config {
 impl Config {
     /// Reads a file; names of environment variables in it are looked up in this process's environment.
     pub fn from_path(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
-        let name = path.as_ref().display().to_string();
-        let text = read(path.as_ref()).map_err(|problem| ConfigError::one(format!("{name}: {problem}")))?;
+        let (name, text) = named(path.as_ref())?;
         Self::from_toml(&text, &name, &|variable| std::env::var(variable).ok())
     }
 
     /// Reads the admin API's listener alone: whoever gives orders to a gateway needs none of its providers' keys.
     pub fn admin_from_path(path: impl AsRef<Path>) -> Result<Option<AdminConfig>, ConfigError> {
-        let name = path.as_ref().display().to_string();
-        let text = read(path.as_ref()).map_err(|problem| ConfigError::one(format!("{name}: {problem}")))?;
+        let (name, text) = named(path.as_ref())?;
         check::admin_alone(&text, &name, &|variable| std::env::var(variable).ok())
     }
 
@@ -268,7 +269,7 @@ impl Config {
         if let Some(key) = env("OPENAI_API_KEY").filter(|key| !key.is_empty()) {
             let base_url = env("OPENAI_BASE_URL").filter(|url| !url.is_empty());
             let base_url = base_url.unwrap_or_else(|| check::OPENAI.into());
-            let kind = ProviderKind::OpenAi { base_url, key: Some(key.into()) };
+            let kind = ProviderKind::OpenAi { base_url, key: Some(key.into()), auth: Auth::default() };
             let policy = ProviderPolicy::default();
             providers.insert(0, ProviderConfig { name: "openai".into(), kind, policy });
             targets.insert(0, TargetConfig::parse("openai/gpt-4o-mini"));
@@ -314,8 +315,14 @@ impl TargetConfig {
     }
 }
 
-#[cfg(feature = "server")]
-pub(crate) use check::admin_listen;
+/// A file's name, as problems call it, and its text.
+fn named(path: &Path) -> Result<(String, String), ConfigError> {
+    let name = path.display().to_string();
+    match read(path) {
+        Ok(text) => Ok((name, text)),
+        Err(problem) => Err(ConfigError::one(format!("{name}: {problem}"))),
+    }
+}
 
 fn read(path: &Path) -> Result<String, String> {
     let file = fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;

@@ -224,7 +224,9 @@ fn a_server_of_either_dialect_has_its_vendor_s_address_unless_told_otherwise() {
         Config::from_toml(&text, "m.toml", &env).unwrap().providers.remove(0).kind
     };
     let openai = "https://api.openai.com/v1";
-    assert!(matches!(kind("openai", ""), ProviderKind::OpenAi { base_url, key: None } if base_url == openai));
+    assert!(
+        matches!(kind("openai", ""), ProviderKind::OpenAi { base_url, key: None, auth: Auth::Bearer } if base_url == openai)
+    );
     let anthropic = "https://api.anthropic.com/v1";
     let keyed = kind("anthropic", "key_env = \"OPENAI_API_KEY\"");
     assert!(matches!(keyed, ProviderKind::Anthropic { base_url, key: Some(_) } if base_url == anthropic));
@@ -232,6 +234,9 @@ fn a_server_of_either_dialect_has_its_vendor_s_address_unless_told_otherwise() {
     assert!(matches!(own, ProviderKind::Anthropic { base_url, .. } if base_url == "http://localhost:1/v1"));
     let told = problems("[provider.a]\nkind = \"anthropic\"\nbase_url = \"ftp://h\"\n").join("\n");
     assert!(told.starts_with("m.toml:3:12: base_url must begin with"), "{told}");
+    assert!(matches!(kind("openai", "auth = \"api-key\""), ProviderKind::OpenAi { auth: Auth::ApiKey, .. }));
+    let told = problems("[provider.a]\nkind = \"openai\"\nauth = \"x-api-key\"\n").join("\n");
+    assert_eq!(told, "m.toml:3:8: `auth` must be \"authorization\" or \"api-key\"");
     let told = problems("[provider.a]\nkind = \"antropic\"\n").join("\n");
     assert!(told.contains("did you mean `anthropic`?"), "{told}");
 }

@@ -98,7 +98,8 @@ fn is_same_chain(old: &ChainConfig, new: &ChainConfig) -> bool {
 pub(super) fn is_same_account(old: &ProviderKind, new: &ProviderKind) -> bool {
     use ProviderKind::{Anthropic, OpenAi, Scripted};
     match (old, new) {
-        (OpenAi { base_url, key }, OpenAi { base_url: new_url, key: new_key })
+        (OpenAi { auth, .. }, OpenAi { auth: new_auth, .. }) if auth != new_auth => false,
+        (OpenAi { base_url, key, .. }, OpenAi { base_url: new_url, key: new_key, .. })
         | (Anthropic { base_url, key }, Anthropic { base_url: new_url, key: new_key }) => {
             base_url == new_url && is_same_secret(key.as_ref(), new_key.as_ref())
         }
@@ -176,6 +177,7 @@ mod tests {
         let cases = [
             (FILE.to_string(), "two", "provider a changed"),
             (FILE.replace(":1/", ":2/"), "one", "provider a changed"),
+            (FILE.replace("key_env", "auth = \"api-key\"\nkey_env"), "one", "provider a changed"),
             (FILE.replace("[provider.b]", "[provider.b]\nmax_concurrent = 3"), "one", "provider b changed"),
             (
                 FILE.replace("kind = \"scripted\"", "kind = \"scripted\"\nfail_first = 1"),

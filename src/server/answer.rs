@@ -77,10 +77,14 @@ fn notify(headers: &mut HeaderMap, sentence: &str) {
 }
 
 fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    // All values come from us or were checked; one that does not fit would only be missing.
-    if let Ok(value) = HeaderValue::from_str(value) {
+    if let Ok(value) = HeaderValue::from_str(value).or_else(|_| HeaderValue::from_str(&in_ascii(value))) {
         headers.insert(name, value);
     }
+}
+
+/// An operator's reason may be in any language, and a header may not.
+fn in_ascii(value: &str) -> String {
+    value.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect()
 }
 
 /// The caller's own id, if it is a sane one.

@@ -41,7 +41,7 @@ pub(super) fn route(api: Api) -> MethodRouter<Gateway> {
                     headers: HeaderMap,
                     body: Body| {
             let Extension(caller) = caller;
-            match understand(&gateway, api, &headers, body).await {
+            match understand(&gateway, api, &caller.id, &headers, body).await {
                 Ok((chain, request)) => {
                     answered(&gateway, &chain, request.id(caller.id.clone()), caller).await
                 }
@@ -54,6 +54,7 @@ pub(super) fn route(api: Api) -> MethodRouter<Gateway> {
 async fn understand(
     gateway: &Gateway,
     api: Api,
+    id: &str,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Arc<Chain>, Request), Refusal> {
@@ -66,6 +67,9 @@ async fn understand(
     })?;
     let chain = gateway.0.system.chain(&asked.model);
     let chain = chain.ok_or_else(|| unknown_model(gateway, &asked.model))?;
+    if let Some(retries) = waiting::retries(headers) {
+        tracing::info!(request_id = %id, chain = %chain.name(), retries, "a client's SDK asks again");
+    }
     Ok((chain, travelling(headers, waiting::within(headers, asked.request))))
 }
 

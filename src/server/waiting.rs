@@ -1,4 +1,4 @@
-//! How long a caller waits, as far as its headers say so.
+//! How long a caller waits, and whether it has waited before, as far as its headers say so.
 //!
 //! A deadline saves the providers from work whose answer nobody takes. What makes no sense is ignored: a call
 //! without a deadline is better than a call refused for a header.
@@ -14,6 +14,9 @@ const OURS: &str = "x-mainstay-timeout-ms";
 /// For the answer to begin, in seconds: what the official SDKs send by themselves, Python's and Node's.
 const SDKS: [&str; 2] = ["x-stainless-read-timeout", "x-stainless-timeout"];
 
+/// How often the SDK has asked for the same thing before.
+const RETRIES: &str = "x-stainless-retry-count";
+
 /// Nobody waits longer than this.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -24,6 +27,12 @@ pub(super) fn within(headers: &HeaderMap, request: Request) -> Request {
         patience: SDKS.iter().find_map(|name| wait(headers, name, 1.0)),
         ..request
     }
+}
+
+/// How often the client's SDK has asked in vain by itself, if it has. Nothing is decided by it.
+pub(super) fn retries(headers: &HeaderMap) -> Option<u32> {
+    let count = headers.get(RETRIES)?.to_str().ok()?.trim().parse().ok()?;
+    (count > 0).then_some(count)
 }
 
 fn wait(headers: &HeaderMap, name: &str, unit: f64) -> Option<Duration> {
@@ -54,6 +63,17 @@ mod tests {
         assert_eq!(read(&[("x-stainless-timeout", "600")]), (None, Some(600_000)));
         let both = [("x-stainless-timeout", "NOT_GIVEN"), ("x-stainless-read-timeout", "20")];
         assert_eq!(read(&both), (None, Some(20_000)));
+    }
+
+    #[test]
+    fn only_an_sdk_that_asks_again_says_so() {
+        let retries = |value| {
+            retries(&HeaderMap::from_iter([(RETRIES.parse().unwrap(), HeaderValue::from_static(value))]))
+        };
+        assert_eq!(retries("2"), Some(2));
+        for value in ["0", "-1", "", "many", "4294967296"] {
+            assert_eq!(retries(value), None, "{value}");
+        }
     }
 
     #[test]

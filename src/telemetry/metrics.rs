@@ -95,7 +95,7 @@ fn describe() {
         count,
         "Times that nothing ran on the runtime because its threads were blocked"
     );
-    describe_gauge!("mainstay_connections", count, "Open client connections");
+    describe_gauge!("mainstay_connections", count, "Open connections of clients and operators");
     describe_counter!("mainstay_accept_errors_total", count, "Connections that could not be accepted");
 }
 

@@ -36,7 +36,10 @@ fn problem(answer: &Answer) -> String {
     assert_eq!(body["status"], answer.status, "{body}");
     assert!(body["title"].is_string() && body["detail"].is_string(), "{body}");
     assert_eq!(body["request_id"], answer.header("x-request-id"), "{body}");
-    body["type"].as_str().unwrap().strip_prefix("tag:mainstay,2026:").unwrap().to_string()
+    let slug = body["type"].as_str().unwrap().strip_prefix("tag:mainstay,2026:").unwrap().to_string();
+    let guide = include_str!("../../docs/admin.md");
+    assert!(guide.contains(&format!("`{slug}`")), "docs/admin.md does not tell what to do about `{slug}`");
+    slug
 }
 
 fn provider<'a>(list: &'a Value, name: &str) -> &'a Value {
@@ -72,7 +75,7 @@ async fn an_operator_sees_how_every_provider_is_and_the_tree() {
 async fn a_provider_that_an_operator_takes_out_is_asked_again_when_it_is_let_back_in() {
     let world = World::new().await;
     assert_eq!(world.ask("hi").await.said(), "Echo from a: hi");
-    let order = r#"{"seconds": 600, "reason": "maintenance, ordered by Ada"}"#;
+    let order = r#"{"seconds": 600, "reason": "café closed, ordered by Ada"}"#;
     let answer = world.order("/admin/providers/a/isolate", order).await;
     let shown = answer.json();
     assert_eq!((answer.status, &shown["circuit"]), (200, &json!("isolated")));
@@ -81,7 +84,7 @@ async fn a_provider_that_an_operator_takes_out_is_asked_again_when_it_is_let_bac
     let asked = world.a.requests();
     let elsewhere = world.ask("hi").await;
     assert_eq!((elsewhere.said().as_str(), world.a.requests()), ("Echo from b: hi", asked));
-    assert!(elsewhere.header("x-mainstay-notice").contains("ordered by Ada"), "{elsewhere:?}");
+    assert!(elsewhere.header("x-mainstay-notice").contains("caf? closed, ordered by Ada"), "{elsewhere:?}");
     let answer = world.order("/admin/providers/a/close", "").await;
     assert_eq!((answer.status, &answer.json()["circuit"]), (200, &json!("closed")));
     assert_eq!(world.ask("hi").await.said(), "Echo from a: hi");

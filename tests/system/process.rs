@@ -167,6 +167,25 @@ async fn a_signal_drains_and_ends_in_order() {
 }
 
 #[tokio::test]
+async fn the_log_tells_when_a_client_s_sdk_asks_again() {
+    let folder = Folder::new("sdk-retries");
+    let log = folder.path("log");
+    let process = Process::start_with(folder, &["--listen", "127.0.0.1:0"], &[]);
+    let body = r#"{"model":"chat","messages":[{"role":"user","content":"hello"}]}"#;
+    for (count, id) in [("0", "first-1"), ("2", "again-1")] {
+        let call = http().post(format!("{}/v1/chat/completions", process.url)).body(body);
+        let call = call.header("x-stainless-retry-count", count).header("x-request-id", id);
+        assert_eq!(answered(call).await.status, 200);
+    }
+    let said = || fs::read_to_string(&log).unwrap();
+    let line = |text: &str| text.lines().find(|line| line.contains("asks again")).map(String::from);
+    until("the log tells", async || line(&said()).is_some()).await;
+    let line = line(&said()).unwrap();
+    assert!(line.contains("again-1") && line.contains("retries") && line.contains('2'), "{line}");
+    assert_eq!(said().matches("asks again").count(), 1, "the first one is no retry");
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_at_once() {
     let hanging = scripted("hanging").await;
     hanging.set_default_fault(Some(mainstay::providers::scripted::Fault::Hang));

@@ -246,7 +246,10 @@ impl Visit<'_> {
     fn give_stream(self, held: &Held, failed: Vec<AttemptReport>) -> Result<ReplyStream, CallError> {
         let story = self.given(held, failed);
         match &held.entry.answer {
-            Kept::Stream(_) => Ok(ReplyStream::kept(held.entry.clone(), self.cache.policy().paced, story)),
+            Kept::Stream(_) => {
+                let begins = self.cache.policy().paced.then(|| self.chain.commons.now());
+                Ok(ReplyStream::kept(Playback::new(held.entry.clone(), begins), story))
+            }
             Kept::Refused(error) => Err(CallError::clone(error)),
             Kept::Whole(_) => Err(CallError::unasked(ErrorKind::NotCached)),
         }

@@ -10,7 +10,7 @@ use mainstay_actors::{
 };
 use reqwest::{
     Client, Url,
-    header::{AUTHORIZATION, HeaderMap},
+    header::{AUTHORIZATION, HeaderMap, HeaderName},
 };
 use secrecy::SecretString;
 
@@ -21,6 +21,18 @@ use crate::providers::{
     upstream::Upstream,
     wire::BadProvider,
 };
+
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
+
+/// Where a server of the OpenAI dialect looks for the key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// In `authorization`, as a bearer token: OpenAI itself, and most others.
+    #[default]
+    Bearer,
+    /// In `api-key`: Azure, for keys.
+    ApiKey,
+}
 
 /// A server of the OpenAI dialect.
 pub struct OpenAi {
@@ -36,10 +48,24 @@ impl OpenAi {
     ///
     /// A key is never sent unencrypted to another machine: with one, `http` goes to loopback addresses only.
     pub fn new(http: Client, base_url: &str, key: Option<SecretString>) -> Result<Self, BadProvider> {
+        Self::authorized(http, base_url, key, Auth::default())
+    }
+
+    /// The same for a server that looks elsewhere for its key.
+    pub fn authorized(
+        http: Client,
+        base_url: &str,
+        key: Option<SecretString>,
+        auth: Auth,
+    ) -> Result<Self, BadProvider> {
         let base = address::base(base_url, key.is_some())?;
         let mut upstream = Upstream::new(http);
         if let Some(key) = key {
-            upstream = upstream.key(AUTHORIZATION, "Bearer ", key)?;
+            let (name, prefix) = match auth {
+                Auth::Bearer => (AUTHORIZATION, "Bearer "),
+                Auth::ApiKey => (API_KEY, ""),
+            };
+            upstream = upstream.key(name, prefix, key)?;
         }
         Ok(Self {
             upstream,

@@ -15,7 +15,7 @@ mod tests;
 #[cfg(any(test, fuzzing))]
 pub(super) use {chat::Chat, embeddings::Embeddings, responses::Responses};
 
-pub use client::OpenAi;
+pub use client::{Auth, OpenAi};
 pub use read::{delta_of, text_of};
 pub use request::completion;
 pub(super) use request::{CHAT, EMBEDDINGS, RESPONSES};

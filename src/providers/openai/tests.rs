@@ -157,6 +157,18 @@ async fn what_is_sent_holds_the_key_the_id_and_the_provider_s_model_and_nothing_
 }
 
 #[tokio::test]
+async fn a_server_that_looks_for_its_key_in_api_key_finds_it_there_alone() {
+    let (base_url, heard) = raw(http_answer("content-type: application/json", r#"{"choices":[]}"#)).await;
+    let client = OpenAi::authorized(http(), &base_url, Some(KEY.into()), Auth::ApiKey).unwrap();
+    assert_eq!(unary(&client, "m").await, Whole);
+    let heard = heard.await;
+    assert!(
+        heard.contains("api-key: key-0123456789abcdef\r\n") && !heard.contains("authorization"),
+        "{heard}"
+    );
+}
+
+#[tokio::test]
 async fn answers_that_are_none_are_malformed() {
     let json = "content-type: application/json";
     let events = "content-type: text/event-stream";
