@@ -3,6 +3,7 @@
 //! Calls block: they happen at start and on rare changes, never on the request path.
 
 mod redb_state;
+pub mod row;
 
 use std::{
     collections::BTreeMap,
