@@ -5,10 +5,7 @@
 //! what it knows. Each mark bears a seal: one that somebody else made is taken out and purges nothing. What is read
 //! is bounded by the script before it leaves the server.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mainstay_actors::{
     cache::{
@@ -19,7 +16,7 @@ use mainstay_actors::{
 };
 use redis::{Cmd, Value};
 
-use super::link::Link;
+use super::{address::refusal, link::Link};
 use crate::storage::row::Secret;
 
 const SCRIPT: &str = include_str!("marks.lua");
@@ -32,61 +29,67 @@ const DIGITS: usize = 20;
 /// How often one exchange asks: for its news, for what the others lack, and once more in case somebody interfered.
 const ROUNDS: usize = 3;
 
-/// A mark as the hash keeps it.
-type Pair = (String, String);
+/// A field of the hash and its value: a mark, if the seal fits.
+type Pair = (Vec<u8>, Vec<u8>);
 
-/// What one process knows of the shared marks.
+/// The marks that one process shares with others.
 pub(super) struct SharedMarks {
     key: String,
     secret: Secret,
-    known: Marks,
-    /// The version of the hash that holds all that is known; empty for none.
-    version: Mutex<String>,
+    known: Mutex<Known>,
+}
+
+/// What was seen of the hash.
+#[derive(Default)]
+struct Known {
+    /// That of a hash which holds these marks and no others.
+    version: Option<String>,
+    /// In order of what they purge.
+    marks: Vec<Mark>,
 }
 
 /// What the script answered.
 struct Answer {
     version: String,
     /// All pairs, unless the version was known.
-    found: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+    found: Option<Vec<Pair>>,
 }
 
 impl SharedMarks {
     pub(super) fn new(key: String, secret: Secret) -> Self {
-        Self { key, secret, known: Marks::default(), version: Mutex::default() }
+        Self { key, secret, known: Mutex::default() }
     }
 
     /// Tells the others these marks, and gives all.
     pub(super) async fn exchange(&self, link: &Link, marks: Vec<Mark>) -> Result<Vec<Mark>, StoreError> {
-        let mut news = missing(marks, &self.known.all());
+        let mut news = missing(&marks, &self.known().marks);
         let mut wrong = Vec::new();
         for _ in 0..ROUNDS {
-            let known = self.version().clone();
             let pairs = self.sealed(&news).map_err(|problem| link.failed(problem))?;
-            let answer = link.done(redis::pipe().add_command(self.command(&known, &wrong, &pairs))).await?;
-            let answer =
-                Answer::read(answer).ok_or_else(|| link.failed("does not answer as a Redis does"))?;
-            self.known.join(news);
+            let answer = link.done(redis::pipe().add_command(self.command(&wrong, &pairs))).await?;
+            let answer = Answer::read(answer).ok_or_else(|| link.failed(refusal("")))?;
             let Some(found) = answer.found else { break };
             let right;
             (right, wrong) = self.opened(found);
-            self.known.join(right.clone());
-            news = missing(self.known.all(), &right);
+            let mut known = self.known();
+            known.join(news, &right);
+            news = missing(&known.marks, &right);
             let is_done = news.is_empty() && wrong.is_empty();
-            *self.version() = if is_done { answer.version } else { String::new() };
+            known.version = is_done.then_some(answer.version);
             if is_done {
                 break;
             }
         }
-        Ok(self.known.all())
+        Ok(self.known().marks.clone())
     }
 
-    fn command(&self, known: &str, wrong: &[(Vec<u8>, Vec<u8>)], news: &[Pair]) -> Cmd {
+    fn command(&self, wrong: &[Pair], news: &[Pair]) -> Cmd {
+        let version = self.known().version.clone();
         let mut command = redis::cmd("EVAL");
-        command.arg(SCRIPT).arg(1).arg(&self.key).arg(known).arg(format!("{:016x}", fastrand::u64(..)));
+        command.arg(SCRIPT).arg(1).arg(&self.key);
+        command.arg(version.as_deref().unwrap_or("none")).arg(format!("{:016x}", fastrand::u64(..)));
         command.arg(MOST_FIELDS).arg(wrong.len());
-        wrong.iter().for_each(|(field, value)| _ = command.arg(field).arg(value));
-        news.iter().for_each(|(field, value)| _ = command.arg(field).arg(value));
+        wrong.iter().chain(news).for_each(|(field, value)| _ = command.arg(field).arg(value));
         command
     }
 
@@ -97,12 +100,10 @@ impl SharedMarks {
     fn seal(&self, what: &Purge, at: UnixMs) -> Result<Pair, &'static str> {
         let field = serde_json::to_string(what).unwrap_or_default();
         if !(1..=LONGEST_FIELD).contains(&field.len()) {
-            return Err(
-                "a purge whose tag or namespace is that long cannot be shared: use a name below 900 bytes",
-            );
+            return Err("a purge of a name that long cannot be shared: use tags below 900 bytes");
         }
         let value = self.value(&field, at);
-        Ok((field, value))
+        Ok((field.into_bytes(), value.into_bytes()))
     }
 
     fn value(&self, field: &str, at: UnixMs) -> String {
@@ -112,8 +113,8 @@ impl SharedMarks {
         format!("{instant}{}", hasher.finalize())
     }
 
-    /// Those that one of us made, and those that nobody did.
-    fn opened(&self, found: Vec<(Vec<u8>, Vec<u8>)>) -> (Vec<Mark>, Vec<(Vec<u8>, Vec<u8>)>) {
+    /// Those that one of us made, in order, and those that nobody did.
+    fn opened(&self, found: Vec<Pair>) -> (Vec<Mark>, Vec<Pair>) {
         let (mut right, mut wrong) = (Vec::new(), Vec::new());
         for (field, value) in found {
             match self.open(&field, &value) {
@@ -121,6 +122,7 @@ impl SharedMarks {
                 None => wrong.push((field, value)),
             }
         }
+        right.sort_unstable();
         (right, wrong)
     }
 
@@ -133,8 +135,16 @@ impl SharedMarks {
         is_ours.then(|| serde_json::from_str(field).ok().map(|what| (what, at)))?
     }
 
-    fn version(&self) -> MutexGuard<'_, String> {
-        self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn join(&mut self, told: Vec<Mark>, found: &[Mark]) {
+        let table = Marks::default();
+        table.join(self.marks.drain(..).chain(told).chain(found.iter().cloned()));
+        self.marks = table.all();
     }
 }
 
@@ -147,7 +157,7 @@ impl Answer {
     }
 }
 
-fn pairs(value: Value) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+fn pairs(value: Value) -> Option<Vec<Pair>> {
     let Value::Array(parts) = value else { return None };
     let mut parts = parts.into_iter().map(bytes);
     let mut all = Vec::new();
@@ -164,10 +174,13 @@ fn bytes(value: Value) -> Option<Vec<u8>> {
     }
 }
 
-/// Those marks that say something which the others do not say.
-fn missing(marks: Vec<Mark>, others: &[Mark]) -> Vec<Mark> {
-    let others: BTreeMap<_, _> = others.iter().map(|(what, at)| (what, *at)).collect();
-    let until = |what: &Purge| others.get(what).copied();
-    let says = |(what, at): &Mark| until(what).max(until(&Purge::All)).is_none_or(|other| other < *at);
-    marks.into_iter().filter(says).collect()
+/// Those marks that say something which the others, in order, do not say.
+fn missing(marks: &[Mark], others: &[Mark]) -> Vec<Mark> {
+    let until = |what: &Purge| {
+        let at = others.binary_search_by(|(other, _)| other.cmp(what)).ok()?;
+        Some(others[at].1)
+    };
+    let everything = until(&Purge::All);
+    let is_news = |(what, at): &&Mark| until(what).max(everything).is_none_or(|other| other < *at);
+    marks.iter().filter(is_news).cloned().collect()
 }

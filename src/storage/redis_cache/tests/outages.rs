@@ -142,3 +142,31 @@ async fn a_caller_without_a_deadline_is_not_kept_either() {
     assert!(error.problem.contains("no answer within"), "{error}");
     assert!(started.elapsed() < RECOVERY);
 }
+
+#[tokio::test]
+async fn a_store_that_is_dropped_leaves_no_connection_behind() {
+    let server = RedisServer::start();
+    // The one who asks is a client too.
+    let others = || server.say(&["CLIENT", "LIST"]).matches(" laddr=").count() - 1;
+    let store = store(&server);
+    store.fill().await.unwrap();
+    assert_eq!(others(), 1);
+    drop(store);
+    let started = Instant::now();
+    while others() > 0 {
+        assert!(started.elapsed() < RECOVERY, "it stays");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn a_store_outlives_the_runtime_that_it_was_first_used_on() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let run = |store: &RedisCache| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(until_found(store, key(1), "x"))
+    };
+    run(&store);
+    assert!(run(&store) < RECOVERY);
+}

@@ -110,5 +110,5 @@ async fn a_mark_that_was_not_written_is_told_again() {
 async fn a_name_too_long_to_share_is_refused_and_says_so() {
     let server = RedisServer::start();
     let error = store(&server).exchange(vec![(tag(&"x".repeat(2000)), 5)]).await.unwrap_err();
-    assert!(error.problem.contains("use a name below"), "{error}");
+    assert!(error.problem.contains("use tags below"), "{error}");
 }
