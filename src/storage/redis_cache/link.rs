@@ -23,7 +23,7 @@ use super::address::{Address, Line, advice, refusal};
 /// How long a connection may take to come up, names, TLS and login included.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long a call waits whose caller has no deadline, or a longer one.
-const ANSWER: Duration = Duration::from_secs(1);
+const ANSWER: Duration = Duration::from_secs(3);
 /// A connection is lost when calls have waited for so long in all since its last answer.
 const SILENCE: Duration = Duration::from_millis(250);
 /// Between two attempts to connect: at first, and at most, each pause being twice the last one.

@@ -90,27 +90,39 @@ async fn answers_that_come_too_late_go_to_nobody() {
 async fn calls_given_up_at_any_moment_leave_the_answers_of_the_others_alone() {
     let server = RedisServer::start();
     let store = Arc::new(store(&server));
-    let long = "y".repeat(100_000);
+    let long = "y".repeat(10_000);
     let entries = (0..50).map(|n| (key(n), whole(&format!("{n}{long}")))).collect();
     store.put(entries).await.unwrap();
+    // Every other call is given up after so many turns of the others.
+    let patience = async |turns: u64| {
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+    };
     let (mut answered, mut given_up) = (0, 0);
     for round in 0..40_u64 {
         let calls = (0..50_u8).map(|n| {
+            let turns = if n % 2 == 0 { round % 8 } else { u64::MAX };
             let store = store.clone();
-            let patience =
-                Duration::from_micros(if n % 2 == 0 { (u64::from(n) + round) * 50 } else { 5_000_000 });
-            async move { (n, tokio::time::timeout(patience, store.get(key(n))).await) }
+            async move {
+                tokio::select! {
+                    biased;
+                    found = store.get(key(n)) => Some((n, found.unwrap())),
+                    () = patience(turns) => None,
+                }
+            }
         });
-        for (n, answer) in futures_util::future::join_all(calls).await {
-            let Ok(Ok(found)) = answer else {
-                given_up += 1;
-                continue;
-            };
-            answered += 1;
-            assert_eq!(text(&found), Some(&*format!("{n}{long}")), "round {round}");
+        for answer in futures_util::future::join_all(calls).await {
+            match answer {
+                Some((n, found)) => {
+                    answered += 1;
+                    assert_eq!(text(&found), Some(&*format!("{n}{long}")), "round {round}");
+                }
+                None => given_up += 1,
+            }
         }
     }
-    assert!(answered > 100 && given_up > 10, "{answered} {given_up}");
+    assert!(answered >= 1000 && given_up > 100, "{answered} {given_up}");
 }
 
 #[tokio::test]
@@ -140,7 +152,7 @@ async fn a_caller_without_a_deadline_is_not_kept_either() {
     let started = Instant::now();
     let error = store.get(key(1)).await.unwrap_err();
     assert!(error.problem.contains("no answer within"), "{error}");
-    assert!(started.elapsed() < RECOVERY);
+    assert!(started.elapsed() < 2 * RECOVERY);
 }
 
 #[tokio::test]

@@ -63,8 +63,11 @@ async fn a_purge_of_everything_takes_the_place_of_all_before_it() {
 async fn marks_beyond_the_bound_become_a_purge_of_everything_for_all() {
     let server = RedisServer::start();
     let store = store(&server);
-    for half in [0..6000, 6000..12_000_u64] {
-        store.exchange(half.map(|n| (tag(&n.to_string()), 100 + n)).collect()).await.unwrap();
+    for first in (0..12_000_u64).step_by(3000) {
+        store
+            .exchange((first..first + 3000).map(|n| (tag(&n.to_string()), 100 + n)).collect())
+            .await
+            .unwrap();
     }
     let all = self::store(&server).exchange(Vec::new()).await.unwrap();
     assert!(all.len() <= 10_000, "{}", all.len());
