@@ -29,4 +29,6 @@ mod wire;
 pub(crate) use address::check as check_address;
 pub use body::{Asked, read, with_model};
 pub use refusal::BadRequest;
+#[cfg(feature = "redis")]
+pub(crate) use wire::tls;
 pub use wire::{BadProvider, http_client};

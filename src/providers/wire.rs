@@ -53,11 +53,11 @@ pub fn http_client(connect: impl Into<Option<Duration>>) -> Result<Client, BadPr
     builder.build().map_err(|e| BadProvider::new(format!("the HTTP client cannot be built: {e}")))
 }
 
-pub(super) fn tls() -> Result<ClientConfig, BadProvider> {
+pub(crate) fn tls() -> Result<ClientConfig, BadProvider> {
     let mut roots = RootCertStore::empty();
     let (usable, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if usable == 0 {
-        tracing::warn!("no root certificates found: every https provider will fail; install ca-certificates");
+        tracing::warn!("no root certificates found: everything over TLS will fail; install ca-certificates");
     }
     // Named, not the process's default: a host application may have installed another.
     let provider = rustls::crypto::ring::default_provider();

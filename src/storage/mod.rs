@@ -3,6 +3,9 @@
 //! Calls block: they happen at start and on rare changes, never on the request path.
 
 mod redb_state;
+#[cfg(feature = "redis")]
+pub mod redis_cache;
+pub mod row;
 
 use std::{
     collections::BTreeMap,
