@@ -2,6 +2,7 @@
 //!
 //! Calls block: they happen at start and on rare changes, never on the request path.
 
+mod redb_file;
 mod redb_state;
 pub mod row;
 
