@@ -1,7 +1,9 @@
-//! Where the few facts are kept that one boot leaves to the next.
+//! Where things are kept that outlive the process: the few facts that one boot leaves to the next, and answers.
 //!
-//! Calls block: they happen at start and on rare changes, never on the request path.
+//! Calls for facts block: they happen at start and on rare changes, never on the request path.
 
+mod redb_cache;
+mod redb_file;
 mod redb_state;
 #[cfg(feature = "redis")]
 pub mod redis_cache;
@@ -14,6 +16,7 @@ use std::{
 
 use mainstay_actors::ports::{StateStore, StoreError};
 
+pub use redb_cache::{OpenedCache, RedbCache};
 pub use redb_state::{Opened, RedbState};
 
 /// Facts that end with the process.

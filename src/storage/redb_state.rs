@@ -1,32 +1,22 @@
 //! Facts in a redb file of the data directory.
 //!
-//! A file that cannot be read is set aside under a new name and reported, never deleted. After an I/O error
-//! redb refuses every further write until the file is opened again; that is done once here. Which facts there
-//! are is not known here.
+//! Which facts there are is not known here, nor how the file is opened and set aside.
 
 use std::{
-    fs, io,
-    panic::catch_unwind,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use mainstay_actors::ports::{StateStore, StoreError};
-use redb::{Database, DatabaseError, ReadableDatabase, StorageError, TableDefinition};
+use redb::{Database, WriteTransaction};
 
-const FILE: &str = "state.redb";
-const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
-/// The form of what is kept; a newer one was written by a newer Mainstay.
-const SCHEMA: u64 = 1;
-const SCHEMA_KEY: &str = "schema";
-const IN_USE: &str = "is in use by another process";
+use super::redb_file::{Layout, RedbFile, read_fact, write_fact};
+
+const LAYOUT: Layout =
+    Layout { file: "state.redb", schema: 1, open: |path| Database::create(path), fill: nothing_more };
 
 /// Facts that outlive the process.
-pub struct RedbState {
-    path: PathBuf,
-    database: Mutex<Option<Database>>,
-}
+pub struct RedbState(RedbFile);
 
 /// A store that was opened.
 pub struct Opened {
@@ -36,162 +26,40 @@ pub struct Opened {
     pub set_aside: Option<PathBuf>,
 }
 
-/// Why a file was not opened.
-enum Trouble {
-    /// What is in it is no database of ours.
-    Unreadable(String),
-    /// Anything else: the file is left alone.
-    Other(String),
-}
-
 impl RedbState {
     /// Opens the store in `dir`, which is made if it is missing. `unix_time` names a file that is set aside.
     pub fn open(dir: &Path, unix_time: Duration) -> Result<Opened, StoreError> {
-        make_dir(dir).map_err(|error| failed(dir, error))?;
-        let path = dir.join(FILE);
-        let (database, set_aside) = match open(&path) {
-            Ok(database) => (database, None),
-            Err(Trouble::Other(problem)) => return Err(failed(&path, problem)),
-            Err(Trouble::Unreadable(problem)) => {
-                tracing::error!(path = %path.display(), problem, "cannot be read");
-                let aside = set_aside(&path, unix_time).map_err(|error| failed(&path, error))?;
-                (open(&path).map_err(|trouble| failed(&path, trouble.text()))?, Some(aside))
-            }
-        };
-        Ok(Opened { state: Self { path, database: Mutex::new(Some(database)) }, set_aside })
-    }
-
-    /// Does `work`, if need be once more on a file opened anew.
-    fn with<T>(&self, work: impl Fn(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
-        let mut held = self.held();
-        let first = match &*held {
-            Some(database) => work(database),
-            None => Err(redb::Error::PreviousIo),
-        };
-        first.or_else(|error| {
-            let poisoned = matches!(error, redb::Error::PreviousIo | redb::Error::Io(_));
-            if !poisoned {
-                return Err(failed(&self.path, error));
-            }
-            // It must be closed first: the file is locked as long as it is open.
-            drop(held.take());
-            let opened = open(&self.path).map_err(|trouble| failed(&self.path, trouble.text()))?;
-            work(held.insert(opened)).map_err(|error| failed(&self.path, error))
-        })
-    }
-
-    fn held(&self) -> MutexGuard<'_, Option<Database>> {
-        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+        let (file, set_aside) = RedbFile::open(dir, LAYOUT, unix_time)?;
+        Ok(Opened { state: Self(file), set_aside })
     }
 }
 
 impl StateStore for RedbState {
     fn load(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with(|database| read(database, key))
+        self.0.write(|database| read_fact(database, key)).map_err(|trouble| self.0.failed(&trouble))
     }
 
     fn save(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.with(|database| write(database, key, value))
+        self.0.write(|database| save(database, key, value)).map_err(|trouble| self.0.failed(&trouble))
     }
 }
 
-fn read(database: &Database, key: &str) -> Result<Option<Vec<u8>>, redb::Error> {
-    let facts = database.begin_read()?.open_table(FACTS)?;
-    Ok(facts.get(key)?.map(|value| value.value().to_vec()))
-}
-
-fn write(database: &Database, key: &str, value: &[u8]) -> Result<(), redb::Error> {
-    let write = database.begin_write()?;
-    write.open_table(FACTS)?.insert(key, value)?;
-    write.commit()?;
+fn nothing_more(_: &WriteTransaction) -> Result<(), redb::Error> {
     Ok(())
 }
 
-/// redb panics over some damages; what it stumbles over cannot be read.
-fn open(path: &Path) -> Result<Database, Trouble> {
-    let opened = catch_unwind(|| open_or_panic(path));
-    opened.unwrap_or_else(|_| Err(Trouble::Unreadable("it is damaged: opening it panicked".into())))
-}
-
-fn open_or_panic(path: &Path) -> Result<Database, Trouble> {
-    let database = Database::create(path).map_err(trouble)?;
-    // Makes the table, so that reading never finds it missing.
-    let write = database.begin_write().map_err(|error| Trouble::Other(error.to_string()))?;
-    write.open_table(FACTS).map_err(|error| Trouble::Unreadable(error.to_string()))?;
-    write.commit().map_err(|error| Trouble::Other(error.to_string()))?;
-    check_schema(&database)?;
-    Ok(database)
-}
-
-fn check_schema(database: &Database) -> Result<(), Trouble> {
-    let found = read(database, SCHEMA_KEY).map_err(|error| Trouble::Unreadable(error.to_string()))?;
-    let Some(found) = found else {
-        let written = write(database, SCHEMA_KEY, &SCHEMA.to_be_bytes());
-        return written.map_err(|error| Trouble::Other(error.to_string()));
-    };
-    match found.try_into().map(u64::from_be_bytes) {
-        Ok(found) if found <= SCHEMA => Ok(()),
-        Ok(found) => Err(Trouble::Other(format!(
-            "was written by a newer Mainstay (form {found}, this one knows {SCHEMA}): use that one, or another \
-             data directory"
-        ))),
-        Err(_) => Err(Trouble::Unreadable("its form is not a number".into())),
-    }
-}
-
-fn trouble(error: DatabaseError) -> Trouble {
-    match &error {
-        DatabaseError::DatabaseAlreadyOpen => {
-            Trouble::Other(format!("{IN_USE}: stop that one, or choose another data directory (--data-dir)"))
-        }
-        DatabaseError::UpgradeRequired(_)
-        | DatabaseError::RepairAborted
-        | DatabaseError::Storage(StorageError::Corrupted(_)) => Trouble::Unreadable(error.to_string()),
-        DatabaseError::Storage(StorageError::Io(io)) if is_garbage(io) => {
-            Trouble::Unreadable(error.to_string())
-        }
-        _ => Trouble::Other(error.to_string()),
-    }
-}
-
-/// redb reports a foreign or cut file as an I/O error of these kinds.
-fn is_garbage(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
-}
-
-fn set_aside(path: &Path, unix_time: Duration) -> io::Result<PathBuf> {
-    let seconds = unix_time.as_secs();
-    let names = (0..100).map(|n| path.with_file_name(format!("{FILE}.unreadable-{}", seconds + n)));
-    let free = names.into_iter().find(|name| !name.exists());
-    let aside =
-        free.ok_or_else(|| io::Error::other("too many files were set aside already: look at them"))?;
-    fs::rename(path, &aside)?;
-    Ok(aside)
-}
-
-fn make_dir(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-fn failed(path: &Path, problem: impl ToString) -> StoreError {
-    let place = format!("data directory, {}", path.display());
-    let problem = problem.to_string();
-    StoreError { place, in_use: problem.starts_with(IN_USE), problem }
-}
-
-impl Trouble {
-    fn text(self) -> String {
-        match self {
-            Self::Unreadable(problem) | Self::Other(problem) => problem,
-        }
-    }
+fn save(database: &Database, key: &str, value: &[u8]) -> Result<(), redb::Error> {
+    let write = database.begin_write()?;
+    write_fact(&write, key, value)?;
+    Ok(write.commit()?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use crate::storage::redb_file::SCHEMA_KEY;
 
     const NOW: Duration = Duration::from_secs(1_800_000_000);
 
@@ -209,7 +77,7 @@ mod tests {
         }
 
         fn file(&self) -> PathBuf {
-            self.0.join(FILE)
+            self.0.join(LAYOUT.file)
         }
     }
 
@@ -226,7 +94,17 @@ mod tests {
         let opened = dir.open().unwrap();
         assert_eq!(opened.state.load("boot").unwrap().as_deref(), Some(&b"7"[..]));
         assert_eq!((opened.state.load("other").unwrap(), opened.set_aside), (None, None));
-        assert_eq!(fs::metadata(&dir.0).unwrap().permissions().mode() & 0o777, 0o700);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&dir.0), mode(&dir.file())), (0o700, 0o600)); // SE8
+    }
+
+    #[test]
+    fn a_file_that_others_could_read_is_closed_to_them() {
+        let dir = Dir::new("wide");
+        dir.open().unwrap();
+        fs::set_permissions(dir.file(), fs::Permissions::from_mode(0o644)).unwrap();
+        dir.open().unwrap();
+        assert_eq!(fs::metadata(dir.file()).unwrap().permissions().mode() & 0o777, 0o600); // SE8
     }
 
     #[test]
@@ -234,7 +112,7 @@ mod tests {
         let dir = Dir::new("in-use");
         let _first = dir.open().unwrap();
         let error = dir.open().err().unwrap().to_string();
-        assert!(error.contains("in use by another process") && error.contains(FILE), "{error}");
+        assert!(error.contains("in use by another process") && error.contains(LAYOUT.file), "{error}");
     }
 
     #[test]
@@ -276,7 +154,7 @@ mod tests {
     #[test]
     fn a_newer_form_is_refused_and_left_alone() {
         let dir = Dir::new("newer");
-        dir.open().unwrap().state.save(SCHEMA_KEY, &(SCHEMA + 1).to_be_bytes()).unwrap();
+        dir.open().unwrap().state.save(SCHEMA_KEY, &(LAYOUT.schema + 1).to_be_bytes()).unwrap();
         let error = dir.open().err().unwrap().to_string();
         assert!(error.contains("newer Mainstay"), "{error}");
         assert!(dir.file().exists());

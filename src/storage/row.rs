@@ -20,6 +20,8 @@ use serde::{Deserialize, Serialize};
 /// Keys the seal.
 pub type Secret = [u8; 32];
 
+/// The largest answer that any policy lets be kept, in bytes.
+pub const LARGEST: usize = 16 << 20;
 /// The form of rows; a higher one was written by a newer Mainstay.
 const VERSION: u8 = 1;
 const SEAL: usize = 16;
