@@ -184,6 +184,36 @@ async fn what_changes_while_a_providers_actor_is_down_holds_when_it_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_breaker_calls_pass_again_what_it_had_shut_but_not_an_operator() {
+    let world = World::start(1, 1, ProviderPolicy::default(), ONCE).await.unwrap();
+    world.fakes[0].set(Act::Fail(ErrorKind::ServerError));
+    for _ in 0..5 {
+        chat(&world).call(request()).await.unwrap_err();
+        settle().await;
+    }
+    assert!(matches!(world.desk(0).models()[0].state(), State::Open { .. }));
+    let policy = ProviderPolicy { breaker: None, ..ProviderPolicy::default() };
+    keeping(&world, &["a"], policy, &[("a", "m")]).apply().await.unwrap();
+    settle().await;
+    for calls in 6..20 {
+        assert_eq!(chat(&world).call(request()).await.unwrap_err().kind, ErrorKind::ServerError);
+        assert_eq!(world.fakes[0].calls(), calls, "every call is risked"); // PC1
+    }
+    world.desk(0).isolate(None, "an operator wants it out");
+    settle().await;
+    keeping(&world, &["a"], ProviderPolicy { max_concurrent: None, ..policy }, &[("a", "m")])
+        .apply()
+        .await
+        .unwrap();
+    settle().await;
+    assert_eq!(world.desk(0).account().state(), State::Isolated { until: None });
+    world.desk(0).close();
+    world.desk(0).isolate(Some(SECOND), "for a moment");
+    tokio::time::sleep(2 * SECOND).await;
+    assert_eq!(world.desk(0).account().state(), State::Closed, "nobody tries it out");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_model_that_no_chain_asks_for_any_more_is_no_trouble_and_comes_back_as_it_was() {
     let world = World::start(1, 1, ProviderPolicy::default(), ONCE).await.unwrap();
     let policy = ProviderPolicy::default();

@@ -15,17 +15,23 @@ use mainstay::{
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
+use crate::cast::unix_ms;
+
 /// What was heard so far.
 pub(crate) struct Audience {
     events: Heap<Arc<Event>>,
-    modes: Heap<Arc<ModeSnapshot>>,
+    modes: Heap<(u64, Arc<ModeSnapshot>)>,
 }
 
 /// Items as they came, and how many were missed.
 struct Heap<T>(Arc<Mutex<(Vec<T>, u64)>>);
 
 impl<T: Clone + Send + 'static> Heap<T> {
-    fn of(stream: impl Stream<Item = Heard<T>> + Send + 'static) -> Self {
+    /// Keeps what `keep` makes of each item.
+    fn of<I: 'static>(
+        stream: impl Stream<Item = Heard<I>> + Send + 'static,
+        keep: impl Fn(I) -> T + Send + 'static,
+    ) -> Self {
         let heap = Self(Arc::default());
         let heard = Self(heap.0.clone());
         tokio::spawn(async move {
@@ -33,7 +39,7 @@ impl<T: Clone + Send + 'static> Heap<T> {
             while let Some(item) = stream.next().await {
                 let mut heap = heard.locked();
                 match item {
-                    Heard::Item(item) => heap.0.push(item),
+                    Heard::Item(item) => heap.0.push(keep(item)),
                     Heard::Gap(missed) => heap.1 += missed,
                 }
             }
@@ -54,14 +60,17 @@ impl<T: Clone + Send + 'static> Heap<T> {
 
 impl Audience {
     pub(crate) fn of(system: &System) -> Self {
-        Self { events: Heap::of(system.events().since(0)), modes: Heap::of(system.mode().changes()) }
+        let clock = system.commons().clock.clone();
+        let modes = Heap::of(system.mode().changes(), move |mode| (unix_ms(&*clock), mode));
+        Self { events: Heap::of(system.events().since(0), |event| event), modes }
     }
 
     pub(crate) fn events(&self) -> Result<Vec<Arc<Event>>, String> {
         self.events.all()
     }
 
-    pub(crate) fn modes(&self) -> Result<Vec<Arc<ModeSnapshot>>, String> {
+    /// Each with the time when it was heard of, in milliseconds.
+    pub(crate) fn modes(&self) -> Result<Vec<(u64, Arc<ModeSnapshot>)>, String> {
         self.modes.all()
     }
 

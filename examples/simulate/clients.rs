@@ -1,12 +1,13 @@
 //! Clients that call, stream, leave early and call again, until well after the last fault.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use mainstay::{
     Chain,
     actors::{
         supervision::{Handle, Patience, Reply},
+        system::System,
         testing::request,
     },
 };
@@ -36,7 +37,7 @@ pub(crate) fn life(
     seed: u64,
     client: usize,
 ) -> impl Future<Output = (usize, Result<Vec<Call>, String>)> + Send + use<> {
-    let (chat, commons) = (stage.world.chat().clone(), stage.world.system().commons().clone());
+    let (system, commons) = (stage.system().clone(), stage.system().commons().clone());
     let worker = stage.worker(client).clone();
     let mut chance = fastrand::Rng::with_seed(seed ^ (client as u64 + 1) << 32);
     let until = commons.now() + TROUBLE + RECOVERY;
@@ -47,9 +48,9 @@ pub(crate) fn life(
             let (began, timeout) = (commons.now(), Duration::from_millis(chance.u64(100..30_000)));
             let call = match chance.u8(0..5) {
                 0 => asks(&worker, timeout).await,
-                1 => leaves(&chat, timeout).await,
-                2 => streams(&chat, timeout).await,
-                _ => calls(&chat, timeout).await,
+                1 => leaves(chat(&system)?, timeout).await,
+                2 => streams(chat(&system)?, timeout).await,
+                _ => calls(chat(&system)?, timeout).await,
             };
             let took = commons.now() - began;
             if took > timeout + Duration::from_millis(1) {
@@ -62,6 +63,11 @@ pub(crate) fn life(
     async move { (client, life.await) }
 }
 
+/// The chain as it is now.
+fn chat(system: &System) -> Result<Arc<Chain>, String> {
+    system.chain("chat").ok_or_else(|| "there is no chain any more".into())
+}
+
 async fn asks(worker: &Handle<Reply<u64>>, timeout: Duration) -> Call {
     worker
         .call(|reply| reply, timeout, Patience::Wait)
@@ -70,18 +76,18 @@ async fn asks(worker: &Handle<Reply<u64>>, timeout: Duration) -> Call {
         .into()
 }
 
-async fn leaves(chat: &Chain, timeout: Duration) -> Call {
+async fn leaves(chat: Arc<Chain>, timeout: Duration) -> Call {
     let _ = tokio::time::timeout(timeout / 2, chat.call(request().timeout(timeout))).await;
     Call { answered: true, line: "left, or was answered".into() }
 }
 
-async fn calls(chat: &Chain, timeout: Duration) -> Call {
+async fn calls(chat: Arc<Chain>, timeout: Duration) -> Call {
     let reply = chat.call(request().timeout(timeout)).await;
     reply.map(|reply| format!("{} {:?}", reply.story.id, reply.story.failed)).into()
 }
 
 /// Reads until the stream ends, in order or not.
-async fn streams(chat: &Chain, timeout: Duration) -> Call {
+async fn streams(chat: Arc<Chain>, timeout: Duration) -> Call {
     let mut stream = match chat.stream(request().timeout(timeout)).await {
         Ok(stream) => stream,
         Err(error) => return Call { answered: false, line: error.to_string() },

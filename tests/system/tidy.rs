@@ -72,7 +72,7 @@ fn source(root: &Path, file: &Path) -> Source {
 /// The sources of a folder without its tests.
 fn shipped(dirs: &[&str]) -> Vec<Source> {
     let is_test =
-        |path: &str| path.ends_with("tests.rs") || path.contains("/tests/") || path.ends_with("/testing.rs");
+        |path: &str| path.ends_with("tests.rs") || path.contains("tests/") || path.contains("/src/testing");
     sources(dirs).into_iter().filter(|source| !is_test(&source.path)).collect()
 }
 

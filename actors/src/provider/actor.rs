@@ -16,7 +16,7 @@ pub use self::{
     news::{Order, Outcome, ProviderNews, Slow},
     probing::Probed,
 };
-use super::{circuit::Circuit, desk::ProviderDesk, policy::ProviderPolicy};
+use super::{breaker::State, circuit::Circuit, desk::ProviderDesk, policy::ProviderPolicy};
 use crate::{
     commons::{Commons, Timer},
     event::EventKind,
@@ -112,12 +112,25 @@ impl ProviderActor {
             });
             self.desk.resize(places);
             self.arm(cx);
+            if policy.breaker.is_none() {
+                self.let_pass(cx);
+            }
         }
         if renews {
             self.vault.with(|memory| memory.account_number = account);
             for circuit in self.circuits() {
                 self.change(&circuit, cx, Known::renew);
             }
+        }
+    }
+
+    /// Without a breaker nobody tries a circuit out: what one had shut is closed. Who was taken out stays out.
+    fn let_pass(&mut self, cx: &Cx<ProviderNews>) {
+        let now = cx.commons().now();
+        for circuit in self.circuits() {
+            self.change(&circuit, cx, |known| {
+                !matches!(known.breaker.state(), State::Isolated { .. }) && known.breaker.close(now)
+            });
         }
     }
 

@@ -18,11 +18,13 @@ impl ProviderActor {
     /// Goes on where a wait is over, and offers probes anew that are lost.
     pub(super) fn woken(&mut self, cx: &Cx<ProviderNews>) {
         let (now, probe) = (cx.commons().now(), self.probe_policy());
+        let tries = self.desk.policy().breaker.is_some();
         for circuit in self.circuits() {
             let lost = self.is_lost(&circuit, now);
             self.change(&circuit, cx, |known| {
                 let first_probed = probe.is_some() && known.breaker.is_due(now);
-                lost && known.breaker.renew_probe() || !first_probed && known.breaker.wake(now)
+                lost && known.breaker.renew_probe()
+                    || !first_probed && known.breaker.wake(now) && (tries || known.breaker.close(now))
             });
         }
         if let Some(policy) = probe {
