@@ -6,6 +6,7 @@
 //! process without meeting.
 
 mod difference;
+mod keeping;
 mod reload;
 
 use std::{
@@ -16,12 +17,13 @@ use std::{
 };
 
 use mainstay_actors::{
+    cache::Cache,
     call::Api,
     chain::{Chain, Lane, policy::ChainPolicy},
     clock::SystemClock,
     event::EventLog,
     mode::ModeHandle,
-    ports::{Clock, Provider, Reach, StateStore, StoreError},
+    ports::{CacheRules, Clock, Provider, Reach, StateStore, StoreError},
     provider::policy::ProviderPolicy,
     supervision::{AdminError, ChildSpec, Children, RestartPolicy, Supervisor, tree::TreeSnapshot},
     system::{Aim, ShutdownReport, StartError, Supervised, System, SystemBuilder},
@@ -30,6 +32,7 @@ use mainstay_actors::{
 pub use difference::{Changed, Reloaded};
 
 use crate::{
+    caching::Rules,
     config::{ChainConfig, Config, ConfigError, ProviderConfig, ProviderKind, TargetConfig},
     providers::{
         BadProvider,
@@ -137,6 +140,11 @@ impl Runtime {
         self.system().tree()
     }
 
+    /// What is kept of answers, to purge it and to see what it saves; nothing, where nothing is kept.
+    pub fn cache(&self) -> Option<&Cache> {
+        self.system().cache()
+    }
+
     /// Everything that the runtime publishes, as a handle to keep.
     pub fn system(&self) -> &System {
         self.tree.system()
@@ -163,6 +171,7 @@ pub struct Builder {
     watchdog: Option<Duration>,
     own: Vec<(String, RestartPolicy, Vec<ChildSpec>)>,
     reach: Option<Arc<dyn Reach>>,
+    cache_rules: Option<Arc<dyn CacheRules>>,
     #[cfg(feature = "server")]
     listeners: crate::server::Listeners,
 }
@@ -178,6 +187,7 @@ impl Default for Builder {
             watchdog: None,
             own: Vec::new(),
             reach: None,
+            cache_rules: None,
             #[cfg(feature = "server")]
             listeners: Default::default(),
         }
@@ -275,6 +285,14 @@ impl Builder {
         self
     }
 
+    /// What determines an answer, and whether it may be kept, where requests are not of the dialects that are known here.
+    /// Default: [`Rules`], whose guide is `docs/caching.md`.
+    #[must_use]
+    pub fn cache_rules(mut self, rules: impl CacheRules) -> Self {
+        self.cache_rules = Some(Arc::new(rules));
+        self
+    }
+
     /// Another clock, for tests on virtual time.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -347,6 +365,7 @@ impl Builder {
             watchdog,
             own,
             reach,
+            cache_rules,
             #[cfg(feature = "server")]
             listeners,
         } = self;
@@ -356,12 +375,16 @@ impl Builder {
         listeners.check().map_err(ConfigError::one)?;
         let by_host = names.into_iter().map(String::from).collect();
         let (state, boot) = open_state(config.data_dir.clone(), clock.unix_time()).await?;
-        let mut system = SystemBuilder::new(clock, seed.unwrap_or_else(|| fastrand::u64(..)), boot);
+        let mut system = SystemBuilder::new(clock.clone(), seed.unwrap_or_else(|| fastrand::u64(..)), boot);
         let configured = || (!config.egress.is_empty()).then(|| TcpReach::new(config.egress.clone()));
         if let Some(reach) = reach.or_else(|| Some(Arc::new(configured()?))) {
             system.egress(reach);
         }
         system.retry_budget(config.retry_budget)?;
+        if let Some(cache) = &config.cache {
+            let rules = cache_rules.unwrap_or_else(|| Arc::new(Rules));
+            system.cache(keeping::plan(cache, rules, config.data_dir.as_deref(), &clock).await?)?;
+        }
         let scripted = add_configured(&mut system, &config.providers).await?;
         for (name, provider, policy) in providers {
             system.provider(&name, provider, policy)?;

@@ -5,7 +5,9 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use crate::config::{AdminConfig, ChainConfig, Config, ProviderConfig, ProviderKind};
+use crate::config::{
+    AdminConfig, CacheConfig, ChainConfig, Config, ProviderConfig, ProviderKind, RedisConfig,
+};
 
 /// What another configuration changed in a runtime.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -16,6 +18,8 @@ pub struct Reloaded {
     pub chains: Changed,
     /// Is what all providers together may be asked again another?
     pub retry_budget: bool,
+    /// Is what the cache does unasked something else?
+    pub cache: bool,
     /// Settings that are others now, and hold only after a restart.
     pub after_restart: Vec<&'static str>,
 }
@@ -38,6 +42,7 @@ impl Reloaded {
             providers: Changed::between(&old.providers, &new.providers, |p| &p.name, is_same_provider),
             chains: Changed::between(&old.chains, &new.chains, |chain| &chain.name, is_same_chain),
             retry_budget: old.retry_budget != new.retry_budget,
+            cache: matches!((&old.cache, &new.cache), (Some(old), Some(new)) if old.policy != new.policy),
             after_restart: after_restart(old, new),
         }
     }
@@ -73,6 +78,9 @@ impl fmt::Display for Reloaded {
         let mut parts: Vec<_> = self.providers.told("provider").chain(self.chains.told("chain")).collect();
         if self.retry_budget {
             parts.push("retry budget changed".into());
+        }
+        if self.cache {
+            parts.push("cache changed".into());
         }
         if !self.after_restart.is_empty() {
             parts.push(format!("not applied before a restart: {}", self.after_restart.join(", ")));
@@ -123,6 +131,24 @@ fn is_same_admin(old: Option<&AdminConfig>, new: Option<&AdminConfig>) -> bool {
     }
 }
 
+fn has_same_tiers(old: Option<&CacheConfig>, new: Option<&CacheConfig>) -> bool {
+    let is_same_redis = |old: &RedisConfig, new: &RedisConfig| {
+        old.prefix == new.prefix
+            && is_same_secret(Some(&old.url), Some(&new.url))
+            && is_same_secret(old.secret.as_ref(), new.secret.as_ref())
+    };
+    match (old, new) {
+        (Some(old), Some(new)) => {
+            let is_same_redis = match (&old.redis, &new.redis) {
+                (Some(old), Some(new)) => is_same_redis(old, new),
+                (old, new) => old.is_none() && new.is_none(),
+            };
+            (old.memory, old.disk) == (new.memory, new.disk) && is_same_redis
+        }
+        (old, new) => old.is_none() && new.is_none(),
+    }
+}
+
 /// Can it be asked through the same adapter? A connection's timeout is the adapter's.
 pub(super) fn is_same_adapter(old: &ProviderConfig, new: &ProviderConfig) -> bool {
     let connect = |provider: &ProviderConfig| provider.policy.timeouts.map(|timeouts| timeouts.connect);
@@ -139,6 +165,7 @@ fn after_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.drain_delay", old.server.drain_delay != new.server.drain_delay),
         ("egress", old.egress != new.egress),
         ("admin", !is_same_admin(old.admin.as_ref(), new.admin.as_ref())),
+        ("cache tiers", !has_same_tiers(old.cache.as_ref(), new.cache.as_ref())),
         ("log", old.log != new.log),
     ];
     settings.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
@@ -193,6 +220,12 @@ mod tests {
                 "provider c added; provider b removed; chain chat changed",
             ),
             (format!("retry_budget = false\n{FILE}"), "one", "retry budget changed"),
+            (format!("[cache]\nttl = \"2h\"\n{FILE}"), "one", "cache changed"),
+            (
+                format!("[cache]\nmemory = \"2MiB\"\n{FILE}"),
+                "one",
+                "not applied before a restart: cache tiers",
+            ),
             (
                 format!("data_dir = \"d\"\n[server]\nlisten = \"127.0.0.1:1\"\nmax_body = \"1MiB\"\n{FILE}"),
                 "one",

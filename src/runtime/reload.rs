@@ -17,7 +17,7 @@ use super::{
     difference::{Reloaded, is_same_account, is_same_adapter},
 };
 use crate::{
-    config::{Config, ProviderConfig},
+    config::{CacheConfig, Config, ProviderConfig},
     providers::scripted::Scripted,
 };
 
@@ -31,8 +31,10 @@ impl Runtime {
             return Err(self.reject(error));
         }
         let reloaded = Reloaded::between(&self.config, &config);
-        let Config { server, admin, log, data_dir, egress, .. } = std::mem::take(&mut self.config);
-        self.config = Config { server, admin, log, data_dir, egress, ..config };
+        let Config { server, admin, log, data_dir, egress, cache, .. } = std::mem::take(&mut self.config);
+        let policy = config.cache.as_ref().map(|cache| cache.policy);
+        let cache = cache.map(|old| CacheConfig { policy: policy.unwrap_or(old.policy), ..old });
+        self.config = Config { server, admin, log, data_dir, egress, cache, ..config };
         count("applied");
         let summary = reloaded.to_string();
         tracing::info!(%summary, "configuration applied");
@@ -65,6 +67,9 @@ impl Runtime {
         }
         change.apply().await?;
         self.system().commons().retries.configure(config.retry_budget);
+        if let (Some(cache), Some(config)) = (self.system().cache(), &config.cache) {
+            cache.set_policy(config.policy);
+        }
         self.scripted.retain(|server| server.strong_count() > 0);
         self.scripted.extend(scripted);
         Ok(())

@@ -197,10 +197,6 @@ impl CacheStore for RedbCache {
         })
     }
 
-    fn remove(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.take_out(keys.into_iter().map(|key| (key, None)).collect()))
-    }
-
     fn exchange(&self, marks: Vec<Mark>) -> BoxFuture<'_, Result<Vec<Mark>, StoreError>> {
         Box::pin(async move {
             self.desk.done(Job::Join(marks)).await?;

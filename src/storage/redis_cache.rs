@@ -174,10 +174,6 @@ impl CacheStore for RedisCache {
         Box::pin(self.keep(entries))
     }
 
-    fn remove(&self, keys: Vec<Key>) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move { self.take_out(&keys).await })
-    }
-
     /// The marks are as durable as the server is; each process that uses it also writes them again if they are lost.
     fn exchange(&self, marks: Vec<Mark>) -> BoxFuture<'_, Result<Vec<Mark>, StoreError>> {
         Box::pin(self.marks.exchange(&self.link, marks))

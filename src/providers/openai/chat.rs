@@ -278,7 +278,7 @@ mod tests {
                 "{usage}"
             ); // PC19
             let streamed = event(&mut Chat::default(), format!("data: {body}\n\n")).unwrap();
-            assert_eq!(streamed, Meaning { kind: FrameKind::Note, usage: expected }, "{usage}");
+            assert_eq!((streamed.kind, streamed.usage), (FrameKind::Note, expected), "{usage}");
         }
     }
 

@@ -193,13 +193,30 @@ mod tests {
         ];
         for (usage, expected) in table {
             let response = format!(r#"{{"output":[{{}}],"error":null,{usage}}}"#);
-            assert_eq!(
-                Responses::whole(response.as_bytes(), &Redactor::default()).unwrap(),
-                expected.into(),
-                "{usage}"
-            );
-            let end = meaning_of(&format!(r#"{{"type":"response.completed","response":{response}}}"#));
-            assert_eq!(end, Ok(Meaning { kind: FrameKind::End, usage: expected }), "{usage}"); // PC19
+            let whole = Responses::whole(response.as_bytes(), &Redactor::default()).unwrap();
+            assert_eq!(whole.usage, expected, "{usage}");
+            let end =
+                meaning_of(&format!(r#"{{"type":"response.completed","response":{response}}}"#)).unwrap();
+            assert_eq!((end.kind, end.usage), (FrameKind::End, expected), "{usage}"); // PC19
+        }
+    }
+
+    #[test]
+    fn only_a_completed_response_without_calls_has_said_all() {
+        use Finish::{Complete, CutShort, ToolCalls};
+        let table = [
+            (r#""status":"completed","output":[{"type":"message"}]"#, Complete),
+            (r#""status":"completed","output":[{"type":"message"},{"type":"function_call"}]"#, ToolCalls),
+            (r#""status":"completed","output":[{"type":"web_search_call"}]"#, ToolCalls),
+            (r#""status":"incomplete","output":[]"#, CutShort),
+            (r#""status":7,"output":[7]"#, CutShort),
+            (r#""output":[]"#, CutShort),
+        ];
+        for (members, finish) in table {
+            let whole = Responses::whole(format!("{{{members}}}").as_bytes(), &Redactor::default()).unwrap();
+            assert_eq!(whole.finish, Some(finish), "{members}"); // CA5
+            let end = meaning_of(&format!(r#"{{"type":"response.completed","response":{{{members}}}}}"#));
+            assert_eq!(end.unwrap().finish, Some(finish), "{members}"); // CA5
         }
     }
 

@@ -47,9 +47,10 @@ async fn reload(State(admin): State<Admin>) -> Answer {
     match told.await.map_err(|_| busy())? {
         Ok(reloaded) => {
             let summary = reloaded.to_string();
-            let Reloaded { providers, chains, retry_budget, after_restart } = reloaded;
+            let Reloaded { providers, chains, retry_budget, cache, after_restart } = reloaded;
             Ok(Json(json!({
                 "summary": summary, "providers": providers, "chains": chains, "retry_budget": retry_budget,
+                "cache": cache,
                 "after_restart": after_restart
             })))
         }

@@ -152,7 +152,7 @@ async fn what_is_removed_is_gone_and_takes_no_room() {
     let dir = Dir::new("remove");
     let cache = dir.open().cache;
     cache.put((0..10).map(kept).collect()).await.unwrap();
-    cache.remove((0..10).map(key).collect()).await.unwrap();
+    cache.take_out((0..10).map(|n| (key(n), None)).collect()).await.unwrap();
     assert_eq!(count(&cache, 10).await, 0);
     assert_eq!(cache.fill().await.unwrap(), Fill { entries: 0, bytes: 0, capacity: Some(64 * MIB) });
 }
@@ -163,7 +163,7 @@ async fn the_books_are_the_same_after_a_restart() {
     let cache = dir.open().cache;
     for round in 0..5 {
         cache.put((round * 20..round * 20 + 40).map(kept).collect()).await.unwrap();
-        cache.remove((round * 30..round * 30 + 5).map(key).collect()).await.unwrap();
+        cache.take_out((round * 30..round * 30 + 5).map(|n| (key(n), None)).collect()).await.unwrap();
     }
     let before = cache.fill().await.unwrap();
     drop(cache);

@@ -114,7 +114,7 @@ async fn what_is_put_is_found_by_everybody_with_the_same_secret() {
     let Found::Entry(found) = other.get(key(2)).await.unwrap() else { panic!("not found") };
     assert_eq!(format!("{found:?}"), format!("{stream:?}"));
     assert!(matches!(other.get(key(3)).await.unwrap(), Found::Nothing));
-    other.remove(vec![key(1), key(3)]).await.unwrap();
+    other.take_out(&[key(1), key(3)]).await.unwrap();
     assert!(matches!(one.get(key(1)).await.unwrap(), Found::Nothing));
 }
 

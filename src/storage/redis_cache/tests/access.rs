@@ -59,7 +59,7 @@ async fn what_the_error_names_suffices() {
     store.put(vec![(key(1), whole("x"))]).await.unwrap();
     store.exchange(vec![(tag("a"), 5), (Purge::All, 9)]).await.unwrap();
     assert!(matches!(store.get(key(1)).await.unwrap(), Found::Entry(_)));
-    store.remove(vec![key(1)]).await.unwrap();
+    store.take_out(&[key(1)]).await.unwrap();
     store.fill().await.unwrap();
 }
 
