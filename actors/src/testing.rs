@@ -200,7 +200,10 @@ impl FakeProvider {
 
     fn counted(&self, frames: FrameStream) -> FrameStream {
         let sent = self.sent.clone();
-        frames.inspect(move |_| drop(sent.fetch_add(1, Ordering::Relaxed))).boxed()
+        let count = move |_: &_| {
+            sent.fetch_add(1, Ordering::Relaxed);
+        };
+        frames.inspect(count).boxed()
     }
 
     async fn perform(&self, streams: bool) -> Result<ProviderReply, ProviderError> {
