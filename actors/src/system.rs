@@ -409,7 +409,7 @@ impl Drop for Supervised {
 async fn watch_root(ended: Ended, root: ChildSpec, system: System) {
     let commons = system.commons();
     let reporter = commons.health.reporter(root.path(), "actor", Concern::Own);
-    let exit = ended.await;
+    let exit = ended.exit().await;
     root.node.exited(exit.clone());
     root.publish(SlotState::Down);
     if exit != Exit::Normal {

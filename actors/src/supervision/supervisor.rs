@@ -12,7 +12,7 @@ use super::{
     below::Below,
     child::ChildSpec,
     decision::{Action, Decision, Ending, Event, Id},
-    life::{Ended, Running},
+    life::Running,
     policy::{RestartPolicy, Shutdown},
     slot::{Reply, SlotState, slot},
     tree::Node,
@@ -34,7 +34,7 @@ pub struct ChildNews(pub(super) News);
 
 pub(super) enum News {
     /// A new life runs.
-    Started(Id, u64, Running, Ended),
+    Started(Id, u64, Running),
     /// A life ended, or could not be started.
     Exited(Id, u64, Exit),
     /// A wait is over: for a backoff, or for a child to end.
@@ -97,8 +97,7 @@ impl Supervisor {
         Ok((spec, Children::new(handle, node)))
     }
 
-    fn adopt(&mut self, child: Id, incarnation: u64, running: Running, ended: Ended, cx: &Cx<ChildNews>) {
-        cx.spawn(async move { ChildNews(News::Exited(child, incarnation, ended.await)) });
+    fn adopt(&mut self, child: Id, incarnation: u64, running: Running, cx: &Cx<ChildNews>) {
         let Some(kid) = self.kids.get_mut(&child) else { return };
         (kid.beat, kid.ping) = ((running.beats(), cx.commons().now()), (0, cx.commons().now()));
         kid.running = Some(running);
@@ -151,18 +150,28 @@ impl Supervisor {
     /// One wait a child: the next one, and its end, are the end of the last.
     fn wait(&mut self, child: Id, delay: Duration, then: Event, cx: &Cx<ChildNews>) {
         let Some(kid) = self.kids.get_mut(&child) else { return };
-        kid.wait = Some(cx.after(delay, ChildNews(News::Waited(then))));
+        kid.wait = None;
+        let over = ChildNews(News::Waited(then));
+        if delay.is_zero() {
+            cx.tell(over);
+        } else {
+            kid.wait = Some(cx.after(delay, over));
+        }
     }
 
     fn start(&self, child: Id, incarnation: u64, cx: &Cx<ChildNews>) {
         let Some(kid) = self.kids.get(&child) else { return };
         kid.spec.publish(SlotState::Starting);
-        let (spec, commons, parent) = (kid.spec.clone(), cx.commons().clone(), cx.cell());
+        let (spec, commons, parent, me) = (kid.spec.clone(), cx.commons().clone(), cx.cell(), cx.mailbox());
         cx.spawn(async move {
-            ChildNews(match spec.launch(Some(parent), &commons, incarnation).await {
-                Ok((running, ended)) => News::Started(child, incarnation, running, ended),
-                Err(exit) => News::Exited(child, incarnation, exit),
-            })
+            let exit = match spec.launch(Some(parent), &commons, incarnation).await {
+                Ok((running, ended)) => {
+                    me.tell(ChildNews(News::Started(child, incarnation, running)));
+                    ended.exit().await
+                }
+                Err(exit) => exit,
+            };
+            ChildNews(News::Exited(child, incarnation, exit))
         });
     }
 
@@ -188,14 +197,14 @@ impl Supervisor {
         &mut self,
         child: Id,
         incarnation: u64,
-        life: (Running, Ended),
+        life: Running,
         cx: &Cx<ChildNews>,
     ) -> Result<(), Failure> {
         if self.decision.incarnation(child) != Some(incarnation) {
-            life.0.kill();
+            life.kill();
             return Ok(());
         }
-        self.adopt(child, incarnation, life.0, life.1, cx);
+        self.adopt(child, incarnation, life, cx);
         self.decide(Event::Started { child, incarnation }, cx)
     }
 
@@ -233,9 +242,7 @@ impl Behavior for Supervisor {
 
     async fn handle(&mut self, news: ChildNews, cx: &Cx<ChildNews>) -> Result<(), Failure> {
         match news.0 {
-            News::Started(child, incarnation, running, ended) => {
-                self.started(child, incarnation, (running, ended), cx)
-            }
+            News::Started(child, incarnation, life) => self.started(child, incarnation, life, cx),
             News::Exited(child, incarnation, exit) => self.exited(child, incarnation, exit, cx),
             News::Waited(event) => self.decide(event, cx),
             News::Sweep => self.sweep(cx),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{ChildNews, Supervisor};
+use super::{ChildNews, News, Supervisor};
 use crate::{
     shell::{Cx, Exit, Failure},
     supervision::{
@@ -25,7 +25,10 @@ impl Supervisor {
             let child = self.decision.adopt(spec.role, incarnation, up);
             self.take_in(child, spec.clone(), cx);
             match launched {
-                Ok((running, ended)) => self.adopt(child, incarnation, running, ended, cx),
+                Ok((running, ended)) => {
+                    self.adopt(child, incarnation, running, cx);
+                    cx.spawn(async move { ChildNews(News::Exited(child, incarnation, ended.exit().await)) });
+                }
                 Err(Exit::Skipped) => self.skipped(child, spec),
                 Err(exit) => {
                     self.stop_all().await;
