@@ -356,7 +356,7 @@ impl ShutdownReport {
 
 impl Supervised {
     async fn launch(root: ChildSpec, parent: Option<ActorCell>, system: System) -> Result<Self, StartError> {
-        match root.launch(parent, system.commons(), 1).await {
+        match root.launch(parent, system.commons().clone(), 1).await {
             Ok((running, ended)) => {
                 system.commons().tasks.spawn(watch_root(ended, root, system.clone()));
                 Ok(Self { system, root: running })

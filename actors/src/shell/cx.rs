@@ -42,11 +42,6 @@ impl<M: Send + 'static> Cx<M> {
         self.commons.tasks.after(delay, move || myself.tell(msg))
     }
 
-    /// Tells itself `msg`, after what is in its mailbox already.
-    pub(crate) fn tell(&self, msg: M) {
-        self.mailbox().tell(msg);
-    }
-
     /// Runs `work` in a task of its own and tells itself the result, if this life is still the present one
     /// then.
     pub fn spawn(&self, work: impl Future<Output = M> + Send + 'static) {

@@ -109,7 +109,9 @@ impl Supervisor {
     fn decide(&mut self, event: Event, cx: &Cx<ChildNews>) -> Result<(), Failure> {
         let chance = self.chance.f64();
         let actions = self.decision.on(event, cx.commons().now(), chance);
-        actions.into_iter().try_for_each(|action| self.act(action, cx))
+        let over = actions.iter().find_map(Action::over_at_once);
+        actions.into_iter().try_for_each(|action| self.act(action, cx))?;
+        over.map_or(Ok(()), |over| self.decide(over, cx))
     }
 
     fn act(&mut self, action: Action, cx: &Cx<ChildNews>) -> Result<(), Failure> {
@@ -117,7 +119,9 @@ impl Supervisor {
             Action::AwaitBackoff { child, incarnation, attempt, delay } => {
                 self.blame(child);
                 self.say_restarting(child, attempt, delay, cx);
-                self.wait(child, delay, Event::BackoffOver { child, incarnation }, cx);
+                if !delay.is_zero() {
+                    self.wait(child, delay, Event::BackoffOver { child, incarnation }, cx);
+                }
             }
             Action::HoldBack { child, attempt, delay } => self.say_restarting(child, attempt, delay, cx),
             Action::Start { child, incarnation } => self.start(child, incarnation, cx),
@@ -150,13 +154,7 @@ impl Supervisor {
     /// One wait a child: the next one, and its end, are the end of the last.
     fn wait(&mut self, child: Id, delay: Duration, then: Event, cx: &Cx<ChildNews>) {
         let Some(kid) = self.kids.get_mut(&child) else { return };
-        kid.wait = None;
-        let over = ChildNews(News::Waited(then));
-        if delay.is_zero() {
-            cx.tell(over);
-        } else {
-            kid.wait = Some(cx.after(delay, over));
-        }
+        kid.wait = Some(cx.after(delay, ChildNews(News::Waited(then))));
     }
 
     fn start(&self, child: Id, incarnation: u64, cx: &Cx<ChildNews>) {
@@ -164,7 +162,7 @@ impl Supervisor {
         kid.spec.publish(SlotState::Starting);
         let (spec, commons, parent, me) = (kid.spec.clone(), cx.commons().clone(), cx.cell(), cx.mailbox());
         cx.spawn(async move {
-            let exit = match spec.launch(Some(parent), &commons, incarnation).await {
+            let exit = match spec.launch(Some(parent), commons, incarnation).await {
                 Ok((running, ended)) => {
                     me.tell(ChildNews(News::Started(child, incarnation, running)));
                     ended.exit().await

@@ -20,7 +20,7 @@ impl Supervisor {
     pub(super) async fn start_all(&mut self, cx: &Cx<ChildNews>) -> Result<(), Failure> {
         for spec in &self.below.begin() {
             let incarnation = spec.next_incarnation();
-            let launched = spec.launch(Some(cx.cell()), cx.commons(), incarnation).await;
+            let launched = spec.launch(Some(cx.cell()), cx.commons().clone(), incarnation).await;
             let up = launched.is_ok().then(|| cx.commons().now());
             let child = self.decision.adopt(spec.role, incarnation, up);
             self.take_in(child, spec.clone(), cx);
