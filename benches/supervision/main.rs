@@ -1,4 +1,4 @@
-//! What supervision costs, beside raw tokio and beside kameo, in the same run.
+//! What supervision costs, beside raw tokio, kameo and ractor alone, in the same run.
 //!
 //! Absolute times depend on the machine; read the ratios within one group and one scheduler. docs/benchmarks.md
 //! has them, beside what they should be. The sides do the same work, each in its own module, on one thread: with
