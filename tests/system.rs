@@ -30,6 +30,8 @@ mod process;
 mod refusals;
 #[path = "system/reload.rs"]
 mod reload;
+#[path = "system/slow_readers.rs"]
+mod slow_readers;
 #[path = "system/streams.rs"]
 mod streams;
 #[path = "system/support.rs"]

@@ -392,7 +392,7 @@ impl ShutdownReport {
 
 impl Supervised {
     async fn launch(root: ChildSpec, parent: Option<ActorCell>, system: System) -> Result<Self, StartError> {
-        match root.launch(parent, system.commons(), 1).await {
+        match root.launch(parent, system.commons().clone(), 1).await {
             Ok((running, ended)) => {
                 system.commons().tasks.spawn(watch_root(ended, root, system.clone()));
                 Ok(Self { system, root: running })
@@ -445,7 +445,7 @@ impl Drop for Supervised {
 async fn watch_root(ended: Ended, root: ChildSpec, system: System) {
     let commons = system.commons();
     let reporter = commons.health.reporter(root.path(), "actor", Concern::Own);
-    let exit = ended.await;
+    let exit = ended.exit().await;
     root.node.exited(exit.clone());
     root.publish(SlotState::Down);
     if exit != Exit::Normal {

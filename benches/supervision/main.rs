@@ -1,4 +1,4 @@
-//! What supervision costs, beside raw tokio and beside kameo, in the same run.
+//! What supervision costs, beside raw tokio, kameo and ractor alone, in the same run.
 //!
 //! Absolute times depend on the machine; read the ratios within one group and one scheduler. docs/benchmarks.md
 //! has them, beside what they should be. The sides do the same work, each in its own module, on one thread: with
@@ -10,11 +10,12 @@
 
 use divan::{Bencher, Divan};
 
-use common::{SCHEDULERS, Scheduler, run, silence_rehearsals};
+use common::{DEADLINE, SCHEDULERS, Scheduler, run, silence_rehearsals};
 
 mod common;
 mod ours;
 mod peer_kameo;
+mod peer_ractor;
 mod peer_tokio;
 
 fn main() {
@@ -55,6 +56,18 @@ mod call {
     fn peer_kameo_with_timeout(bencher: Bencher<'_, '_>, scheduler: Scheduler) {
         let side = peer_kameo::Side::new(scheduler);
         bencher.bench_local(|| run(&side.tokio, side.calls_with_timeout()));
+    }
+
+    #[divan::bench(args = SCHEDULERS)]
+    fn peer_ractor(bencher: Bencher<'_, '_>, scheduler: Scheduler) {
+        let side = peer_ractor::Side::new(scheduler);
+        bencher.bench_local(|| run(&side.tokio, side.calls(None)));
+    }
+
+    #[divan::bench(args = SCHEDULERS)]
+    fn peer_ractor_with_timeout(bencher: Bencher<'_, '_>, scheduler: Scheduler) {
+        let side = peer_ractor::Side::new(scheduler);
+        bencher.bench_local(|| run(&side.tokio, side.calls(Some(DEADLINE))));
     }
 }
 
@@ -100,6 +113,12 @@ mod crash_to_answer {
     #[divan::bench(args = SCHEDULERS)]
     fn peer_kameo(bencher: Bencher<'_, '_>, scheduler: Scheduler) {
         let side = peer_kameo::Side::new(scheduler);
+        bencher.bench_local(|| run(&side.tokio, side.crashes()));
+    }
+
+    #[divan::bench(args = SCHEDULERS)]
+    fn peer_ractor(bencher: Bencher<'_, '_>, scheduler: Scheduler) {
+        let side = peer_ractor::Side::new(scheduler);
         bencher.bench_local(|| run(&side.tokio, side.crashes()));
     }
 }

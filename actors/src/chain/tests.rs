@@ -223,6 +223,18 @@ async fn broken_after_it_a_stream_ends_with_what_was_delivered_and_never_as_comp
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_read_ahead_of_a_slow_reader() {
+    let world = world(1).await;
+    let mut stream = world.chat().stream(request()).await.unwrap();
+    assert_eq!(world.fakes[0].sent(), 2, "its role and its first word");
+    for sent in [2, 2, 3, 4, 5, 6] {
+        tokio::time::sleep(SECOND).await;
+        assert!(stream.next().await.unwrap().is_ok());
+        assert_eq!(world.fakes[0].sent(), sent); // RS7
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_timeout_has_its_own_kind_and_its_own_time() {
     let timeouts = Timeouts { connect: SECOND, first_token: 4 * SECOND, idle: 2 * SECOND, total: 9 * SECOND };
     let policy = ProviderPolicy { timeouts: Some(timeouts), ..ProviderPolicy::default() };

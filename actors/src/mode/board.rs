@@ -125,10 +125,10 @@ impl HealthBoard {
         Reporter { board: self.clone(), key }
     }
 
-    /// All rows; reports made after this call lead to another look.
+    /// The rows that count; reports made after this call lead to another look.
     pub(crate) fn look(&self) -> Vec<Row> {
         self.0.looking.store(false, Ordering::SeqCst);
-        self.rows()
+        self.rows_mut().values().filter(|row| row.counts()).cloned().collect()
     }
 
     /// All rows.

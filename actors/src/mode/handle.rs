@@ -6,7 +6,7 @@
 use std::{
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -35,7 +35,7 @@ struct Inner {
     mode: AtomicU8,
     snapshot: ArcSwap<ModeSnapshot>,
     latest: watch::Sender<Arc<ModeSnapshot>>,
-    history: broadcast::Sender<Arc<ModeSnapshot>>,
+    history: Mutex<broadcast::Sender<Arc<ModeSnapshot>>>,
     tasks: Tasks,
 }
 
@@ -56,7 +56,7 @@ impl ModeHandle {
         let first =
             Arc::new(ModeSnapshot { epoch: 0, mode: Mode::Normal, since_unix_ms, reasons: Vec::new() });
         let (latest, _) = watch::channel(first.clone());
-        let (history, _) = broadcast::channel(HISTORY);
+        let history = Mutex::new(broadcast::channel(HISTORY).0);
         let snapshot = ArcSwap::new(first);
         let tasks = commons.tasks.clone();
         show(Mode::Normal);
@@ -80,13 +80,8 @@ impl ModeHandle {
 
     /// The present snapshot and then every later one, in order; a gap is an item.
     pub fn changes(&self) -> impl Stream<Item = Heard<Arc<ModeSnapshot>>> + Send + 'static {
-        let following = heard(self.0.history.subscribe());
-        let present = self.snapshot();
-        let newer_than = present.epoch;
-        let news = following.filter(move |item| {
-            let old = matches!(item, Heard::Item(s) if s.epoch <= newer_than);
-            std::future::ready(!old)
-        });
+        let history = self.history();
+        let (present, news) = (self.snapshot(), heard(history.subscribe()));
         stream::iter([Heard::Item(present)]).chain(news)
     }
 
@@ -116,13 +111,23 @@ impl ModeHandle {
         let unix_ms = commons.clock.unix_time().as_millis() as u64;
         let since_unix_ms = if mode == last.mode { last.since_unix_ms } else { unix_ms };
         let snapshot = Arc::new(ModeSnapshot { epoch: last.epoch + 1, mode, since_unix_ms, reasons });
-        self.0.snapshot.store(snapshot.clone());
-        self.0.mode.store(mode as u8, Ordering::Release);
-        self.0.latest.send_replace(snapshot.clone());
-        let _ = self.0.history.send(snapshot.clone());
+        self.tell(snapshot.clone());
         if mode != last.mode {
             announce(last.mode, &snapshot, commons);
         }
+    }
+
+    /// Under the lock: whoever subscribes meanwhile gets every snapshot once.
+    fn tell(&self, snapshot: Arc<ModeSnapshot>) {
+        let history = self.history();
+        self.0.snapshot.store(snapshot.clone());
+        self.0.mode.store(snapshot.mode as u8, Ordering::Release);
+        self.0.latest.send_replace(snapshot.clone());
+        let _ = history.send(snapshot);
+    }
+
+    fn history(&self) -> MutexGuard<'_, broadcast::Sender<Arc<ModeSnapshot>>> {
+        self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -96,6 +96,37 @@ async fn who_needs_both_gets_both_however_often_they_come_and_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_past_its_deadline_is_dropped_unserved() {
+    let world = narrow(1, 9).await;
+    let held = world.chat().targets()[0].admit(Ask::default()).unwrap();
+    let since = world.desk(0).now();
+    let error = world.chat().call(request().timeout(3 * SECOND)).await.unwrap_err();
+    assert_eq!((error.attempts_made(), world.desk(0).now() - since), (0, 3 * SECOND)); // PC16
+    drop(held);
+    settle().await;
+    assert_eq!((world.fakes[0].calls(), used(&world).1), (0, 0)); // PC16
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_circuit_takes_nothing_of_limits_and_places_and_so_does_a_full_bulkhead() {
+    let world = narrow(1, 1000).await;
+    let held = world.chat().targets()[0].admit(Ask::default()).unwrap();
+    for _ in 0..1000 {
+        let refused = world.chat().targets()[0].admit(Ask::default()).err().unwrap();
+        assert_eq!(refused.kind, ErrorKind::Busy);
+    }
+    settle().await;
+    assert_eq!((used(&world), world.desk(0).is_usable()), ((1, 1), true)); // PC5
+    world.desk(0).isolate(None, "the test wants it");
+    settle().await;
+    drop(held);
+    for _ in 0..1000 {
+        let refused = world.chat().targets()[0].admit(Ask::default()).err().unwrap();
+        assert_eq!((refused.kind, used(&world)), (ErrorKind::Isolated, (1, 0))); // PC6
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn ten_thousand_callers_that_leave_while_they_wait_leave_nothing_behind() {
     const CALLERS: usize = 10_000;
     let mut chance = fastrand::Rng::with_seed(7);

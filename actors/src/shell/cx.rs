@@ -56,7 +56,7 @@ impl<M: Send + 'static> Cx<M> {
     }
 
     /// An address for the tasks that this actor starts.
-    fn mailbox(&self) -> Mailbox<M> {
+    pub(crate) fn mailbox(&self) -> Mailbox<M> {
         Mailbox(self.myself.clone())
     }
 
@@ -66,11 +66,11 @@ impl<M: Send + 'static> Cx<M> {
 }
 
 /// Where an actor's own tasks send their results. It belongs to one life and dies with it.
-struct Mailbox<M: Send + 'static>(ActorRef<Envelope<M>>);
+pub(crate) struct Mailbox<M: Send + 'static>(ActorRef<Envelope<M>>);
 
 impl<M: Send + 'static> Mailbox<M> {
     /// A result for a life that has ended is nobody's any more.
-    fn tell(&self, msg: M) {
+    pub(crate) fn tell(&self, msg: M) {
         let _ = self.0.cast(Envelope::Own(msg));
     }
 }

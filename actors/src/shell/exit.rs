@@ -58,9 +58,11 @@ impl From<Failure> for Exit {
 }
 
 /// Runs foreign code; a panic becomes a value.
-pub(crate) async fn contain<T>(work: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
-    let done = AssertUnwindSafe(work).catch_unwind().await;
-    done.unwrap_or_else(|panic| Err(Exit::Panicked(panic_text(&*panic))))
+pub(crate) fn contain<T>(
+    work: impl Future<Output = Result<T, Exit>>,
+) -> impl Future<Output = Result<T, Exit>> {
+    let done = AssertUnwindSafe(work).catch_unwind();
+    done.map(|done| done.unwrap_or_else(|panic| Err(Exit::Panicked(panic_text(&*panic)))))
 }
 
 /// The same for what does not wait.

@@ -174,12 +174,12 @@ impl ChildSpec {
     pub(crate) async fn launch(
         &self,
         parent: Option<ActorCell>,
-        commons: &Commons,
+        commons: Commons,
         incarnation: u64,
     ) -> Result<(Running, Ended), Exit> {
         let launch = async {
             let (over, patience) = (self.claim().await, self.patience());
-            let begin = Begin { parent, commons: commons.clone(), incarnation, patience, over };
+            let begin = Begin { parent, commons, incarnation, patience, over };
             self.launcher.launch(begin).await
         };
         let late = || Exit::Failed(format!("did not start within {:?}", self.start));

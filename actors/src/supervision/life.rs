@@ -45,8 +45,9 @@ struct Counts {
 }
 
 impl Pulse {
+    /// Only the life itself counts, so nothing comes between the two halves.
     pub(crate) fn beat(&self) {
-        self.0.beats.fetch_add(1, Ordering::Relaxed);
+        self.0.beats.store(self.0.beats.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// The last callback begins.
@@ -60,8 +61,21 @@ impl Pulse {
     }
 }
 
-/// Resolves when a life is over and its resources are gone.
-pub(crate) type Ended = BoxFuture<'static, Exit>;
+/// The end of a life to come.
+pub(crate) struct Ended {
+    task: JoinHandle<()>,
+    exit: Arc<OnceLock<Exit>>,
+    over: DropGuard,
+}
+
+impl Ended {
+    /// Waits until the life is over and its resources are gone.
+    pub(crate) async fn exit(self) -> Exit {
+        let _ = self.task.await;
+        drop(self.over);
+        self.exit.get().cloned().unwrap_or(Exit::Killed)
+    }
+}
 
 impl Running {
     fn new<M: Send + 'static>(actor: ActorRef<Envelope<M>>, exit: Arc<OnceLock<Exit>>, pulse: Pulse) -> Self {
@@ -157,7 +171,7 @@ where
                 exit.get().cloned().unwrap_or_else(|| Exit::Failed(format!("start: {error}")))
             })?;
             self.slot.occupy(actor.clone());
-            let ended = ended(task, exit.clone(), over);
+            let ended = Ended { task, exit: exit.clone(), over };
             Ok((Running::new(actor, exit, pulse), ended))
         })
     }
@@ -175,12 +189,4 @@ async fn spawn<B: Behavior>(parent: Option<ActorCell>, birth: Birth<B>) -> Resul
         Some(parent) => Actor::spawn_linked(None, shell, birth, parent).await,
         None => Actor::spawn(None, shell, birth).await,
     }
-}
-
-fn ended(task: JoinHandle<()>, exit: Arc<OnceLock<Exit>>, over: DropGuard) -> Ended {
-    Box::pin(async move {
-        let _ = task.await;
-        drop(over);
-        exit.get().cloned().unwrap_or(Exit::Killed)
-    })
 }

@@ -6,7 +6,9 @@
 //! lanes: a message takes one before it is sent and returns it when it was handled, or lost with its actor.
 
 use std::{
+    future::{Future, poll_fn},
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -50,7 +52,7 @@ struct Occupied<M: Send + 'static> {
 /// What both ends share. Those who wait are woken in the order in which they came.
 struct Shared<M: Send + 'static> {
     occupied: ArcSwap<Occupied<M>>,
-    changed: Notify,
+    settled: Notify,
     lanes: Arc<Semaphore>,
 }
 
@@ -138,8 +140,8 @@ impl<T> Reply<T> {
 
 pub(crate) fn slot<M: Send + 'static>() -> (Slot<M>, Handle<M>) {
     let occupied = ArcSwap::from_pointee(Occupied { state: SlotState::Starting, address: None });
-    let (changed, lanes) = (Notify::new(), Arc::new(Semaphore::new(LANES)));
-    let shared = Arc::new(Shared { occupied, changed, lanes });
+    let (settled, lanes) = (Notify::new(), Arc::new(Semaphore::new(LANES)));
+    let shared = Arc::new(Shared { occupied, settled, lanes });
     (Slot(shared.clone()), Handle(shared))
 }
 
@@ -152,9 +154,13 @@ impl<M: Send + 'static> Slot<M> {
         self.put(state, None);
     }
 
+    /// Whoever waits does so for a life, or for the end of all: nothing else wakes them.
     fn put(&self, state: SlotState, address: Option<ActorRef<Envelope<M>>>) {
+        let settled = matches!(state, SlotState::Up | SlotState::Down);
         self.0.occupied.store(Arc::new(Occupied { state, address }));
-        self.0.changed.notify_waiters();
+        if settled {
+            self.0.settled.notify_waiters();
+        }
     }
 }
 
@@ -204,6 +210,8 @@ impl<M: Send + 'static> Handle<M> {
             let later = tokio::time::timeout_at(deadline, self.send_later(failed, expiry, patience)).await;
             later.unwrap_or(Err(Obstacle::NotUp)).map_err(CallError::NotDelivered)?;
         }
+        // Most answers are there by then, and need neither a timer nor somebody who is woken.
+        one_turn().await;
         let answer = tokio::time::timeout_at(deadline, answer).await.map_err(|_| CallError::TimedOut)?;
         answer.map_err(|_| CallError::Interrupted)
     }
@@ -216,10 +224,10 @@ impl<M: Send + 'static> Handle<M> {
     ) -> Result<(), Obstacle> {
         while patience == Patience::Wait && failed.reason != Obstacle::Down {
             // Before the next try, so that no change is missed.
-            let changed = self.0.changed.notified();
+            let settled = self.0.settled.notified();
             let Err(again) = self.send(failed.msg, Some(expiry())) else { return Ok(()) };
             match again.reason {
-                Obstacle::NotUp => changed.await,
+                Obstacle::NotUp => settled.await,
                 Obstacle::Overloaded => drop(self.0.lanes.acquire().await),
                 Obstacle::Down => {}
             }
@@ -246,12 +254,12 @@ impl<M: Send + 'static> Handle<M> {
 
     async fn until(&self, reached: impl Fn(&SlotState) -> bool) -> SlotState {
         loop {
-            let changed = self.0.changed.notified();
+            let settled = self.0.settled.notified();
             let state = self.state();
             if reached(&state) {
                 return state;
             }
-            changed.await;
+            settled.await;
         }
     }
 
@@ -266,6 +274,19 @@ impl<M: Send + 'static> Handle<M> {
             let _ = address.cast(Envelope::Crash);
         }
     }
+}
+
+/// Lets everything run that is to run now. tokio's own `yield_now` looks after timers as well, which takes longer.
+fn one_turn() -> impl Future<Output = ()> {
+    let mut over = false;
+    poll_fn(move |task| {
+        if over {
+            return Poll::Ready(());
+        }
+        over = true;
+        task.waker().wake_by_ref();
+        Poll::Pending
+    })
 }
 
 fn now() -> Instant {

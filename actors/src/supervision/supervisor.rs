@@ -12,7 +12,7 @@ use super::{
     below::Below,
     child::ChildSpec,
     decision::{Action, Decision, Ending, Event, Id},
-    life::{Ended, Running},
+    life::Running,
     policy::{RestartPolicy, Shutdown},
     slot::{Reply, SlotState, slot},
     tree::Node,
@@ -34,7 +34,7 @@ pub struct ChildNews(pub(super) News);
 
 pub(super) enum News {
     /// A new life runs.
-    Started(Id, u64, Running, Ended),
+    Started(Id, u64, Running),
     /// A life ended, or could not be started.
     Exited(Id, u64, Exit),
     /// A wait is over: for a backoff, or for a child to end.
@@ -97,8 +97,7 @@ impl Supervisor {
         Ok((spec, Children::new(handle, node)))
     }
 
-    fn adopt(&mut self, child: Id, incarnation: u64, running: Running, ended: Ended, cx: &Cx<ChildNews>) {
-        cx.spawn(async move { ChildNews(News::Exited(child, incarnation, ended.await)) });
+    fn adopt(&mut self, child: Id, incarnation: u64, running: Running, cx: &Cx<ChildNews>) {
         let Some(kid) = self.kids.get_mut(&child) else { return };
         (kid.beat, kid.ping) = ((running.beats(), cx.commons().now()), (0, cx.commons().now()));
         kid.running = Some(running);
@@ -110,7 +109,9 @@ impl Supervisor {
     fn decide(&mut self, event: Event, cx: &Cx<ChildNews>) -> Result<(), Failure> {
         let chance = self.chance.f64();
         let actions = self.decision.on(event, cx.commons().now(), chance);
-        actions.into_iter().try_for_each(|action| self.act(action, cx))
+        let over = actions.iter().find_map(Action::over_at_once);
+        actions.into_iter().try_for_each(|action| self.act(action, cx))?;
+        over.map_or(Ok(()), |over| self.decide(over, cx))
     }
 
     fn act(&mut self, action: Action, cx: &Cx<ChildNews>) -> Result<(), Failure> {
@@ -118,7 +119,9 @@ impl Supervisor {
             Action::AwaitBackoff { child, incarnation, attempt, delay } => {
                 self.blame(child);
                 self.say_restarting(child, attempt, delay, cx);
-                self.wait(child, delay, Event::BackoffOver { child, incarnation }, cx);
+                if !delay.is_zero() {
+                    self.wait(child, delay, Event::BackoffOver { child, incarnation }, cx);
+                }
             }
             Action::HoldBack { child, attempt, delay } => self.say_restarting(child, attempt, delay, cx),
             Action::Start { child, incarnation } => self.start(child, incarnation, cx),
@@ -157,12 +160,16 @@ impl Supervisor {
     fn start(&self, child: Id, incarnation: u64, cx: &Cx<ChildNews>) {
         let Some(kid) = self.kids.get(&child) else { return };
         kid.spec.publish(SlotState::Starting);
-        let (spec, commons, parent) = (kid.spec.clone(), cx.commons().clone(), cx.cell());
+        let (spec, commons, parent, me) = (kid.spec.clone(), cx.commons().clone(), cx.cell(), cx.mailbox());
         cx.spawn(async move {
-            ChildNews(match spec.launch(Some(parent), &commons, incarnation).await {
-                Ok((running, ended)) => News::Started(child, incarnation, running, ended),
-                Err(exit) => News::Exited(child, incarnation, exit),
-            })
+            let exit = match spec.launch(Some(parent), commons, incarnation).await {
+                Ok((running, ended)) => {
+                    me.tell(ChildNews(News::Started(child, incarnation, running)));
+                    ended.exit().await
+                }
+                Err(exit) => exit,
+            };
+            ChildNews(News::Exited(child, incarnation, exit))
         });
     }
 
@@ -188,14 +195,14 @@ impl Supervisor {
         &mut self,
         child: Id,
         incarnation: u64,
-        life: (Running, Ended),
+        life: Running,
         cx: &Cx<ChildNews>,
     ) -> Result<(), Failure> {
         if !self.is_current(child, incarnation) {
-            life.0.kill();
+            life.kill();
             return Ok(());
         }
-        self.adopt(child, incarnation, life.0, life.1, cx);
+        self.adopt(child, incarnation, life, cx);
         self.decide(Event::Started { child, incarnation }, cx)
     }
 
@@ -251,9 +258,7 @@ impl Behavior for Supervisor {
 
     async fn handle(&mut self, news: ChildNews, cx: &Cx<ChildNews>) -> Result<(), Failure> {
         match news.0 {
-            News::Started(child, incarnation, running, ended) => {
-                self.started(child, incarnation, (running, ended), cx)
-            }
+            News::Started(child, incarnation, life) => self.started(child, incarnation, life, cx),
             News::Exited(child, incarnation, exit) => self.exited(child, incarnation, exit, cx),
             News::Waited(event) => self.waited(event, cx),
             News::Sweep => self.sweep(cx),

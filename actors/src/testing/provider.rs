@@ -75,6 +75,7 @@ pub struct FakeProvider {
     calls: AtomicU64,
     probes: AtomicU64,
     running: Arc<AtomicUsize>,
+    sent: Arc<AtomicU64>,
 }
 
 struct Orders {
@@ -90,8 +91,8 @@ impl Default for FakeProvider {
     fn default() -> Self {
         let (delay, pace) = (Duration::ZERO, Duration::ZERO);
         let orders = Orders { next: VecDeque::new(), then: Act::Answer, delay, pace, probe: None };
-        let (calls, probes, running) = Default::default();
-        Self { orders: Mutex::new(orders), calls, probes, running }
+        let (calls, probes, running, sent) = Default::default();
+        Self { orders: Mutex::new(orders), calls, probes, running, sent }
     }
 }
 
@@ -137,6 +138,11 @@ impl FakeProvider {
         self.running.load(Ordering::Relaxed)
     }
 
+    /// How many frames of its streams were taken from it.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
     fn orders(&self) -> MutexGuard<'_, Orders> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,6 +161,14 @@ impl FakeProvider {
             Act::Break(_, broken) => instead(broken.into()).await.map(drop),
             other => instead(other).await.map(drop),
         }
+    }
+
+    fn counted(&self, frames: FrameStream) -> FrameStream {
+        let sent = self.sent.clone();
+        let count = move |_: &_| {
+            sent.fetch_add(1, Ordering::Relaxed);
+        };
+        frames.inspect(count).boxed()
     }
 
     async fn perform(&self, streams: bool) -> Result<ProviderReply, ProviderError> {
@@ -177,7 +191,7 @@ impl FakeProvider {
         match streams {
             true => Ok(ProviderReply::Stream(StreamReply {
                 request_id: Some("fake".into()),
-                ..StreamReply::new(frames_of(frames, end, pace, running))
+                ..StreamReply::new(self.counted(frames_of(frames, end, pace, running)))
             })),
             false => {
                 Ok(ProviderReply::Full(FullReply { request_id: Some("fake".into()), ..FullReply::new("{}") }))

@@ -80,6 +80,18 @@ pub(crate) enum Action {
     Finish,
 }
 
+impl Action {
+    /// A backoff of nothing is over when the other actions are carried out.
+    pub(crate) fn over_at_once(&self) -> Option<Event> {
+        match *self {
+            Self::AwaitBackoff { child, incarnation, delay: Duration::ZERO, .. } => {
+                Some(Event::BackoffOver { child, incarnation })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What decisions need to know of a child's spec.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Role {

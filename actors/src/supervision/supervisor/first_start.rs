@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{ChildNews, Supervisor};
+use super::{ChildNews, News, Supervisor};
 use crate::{
     shell::{Cx, Exit, Failure},
     supervision::{
@@ -20,12 +20,15 @@ impl Supervisor {
     pub(super) async fn start_all(&mut self, cx: &Cx<ChildNews>) -> Result<(), Failure> {
         for spec in &self.below.begin() {
             let incarnation = spec.next_incarnation();
-            let launched = spec.launch(Some(cx.cell()), cx.commons(), incarnation).await;
+            let launched = spec.launch(Some(cx.cell()), cx.commons().clone(), incarnation).await;
             let up = launched.is_ok().then(|| cx.commons().now());
             let child = self.decision.adopt(spec.role, incarnation, up);
             self.take_in(child, spec.clone(), cx);
             match launched {
-                Ok((running, ended)) => self.adopt(child, incarnation, running, ended, cx),
+                Ok((running, ended)) => {
+                    self.adopt(child, incarnation, running, cx);
+                    cx.spawn(async move { ChildNews(News::Exited(child, incarnation, ended.exit().await)) });
+                }
                 Err(Exit::Skipped) => self.skipped(child, spec),
                 Err(exit) => {
                     self.stop_all().await;

@@ -56,9 +56,8 @@ impl Kid {
         }
     }
 
-    /// In words.
-    pub(super) fn how_it_ended(&self) -> String {
-        self.last_exit.as_ref().unwrap_or(&Exit::Normal).to_string()
+    pub(super) fn how_it_ended(&self) -> &Exit {
+        self.last_exit.as_ref().unwrap_or(&Exit::Normal)
     }
 
     /// Tells those who wait for it to be up, or down; a failure if it is not what they waited for.

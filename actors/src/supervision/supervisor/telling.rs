@@ -25,7 +25,7 @@ impl Supervisor {
         let restart_in_ms = delay.as_millis() as u64;
         let at_unix_ms = (cx.commons().clock.unix_time() + delay).as_millis() as u64;
         kid.spec.publish(SlotState::Restarting { attempt, at_unix_ms });
-        metrics::counter!("mainstay_actor_restarts_total", "child" => actor.to_string()).increment(1);
+        metrics::counter!("mainstay_actor_restarts_total", "child" => actor.clone()).increment(1);
         let text = format!("{reason}; it restarts in {restart_in_ms} ms and callers keep its last decision");
         kid.spec.report(Health::Degraded, &text);
         cx.commons().events.publish(EventKind::ActorRestarting { actor, reason, attempt, restart_in_ms });
@@ -48,7 +48,7 @@ impl Supervisor {
         kid.answer(false, None);
         let exit = kid.last_exit.clone().filter(|exit| *exit != Exit::Skipped);
         kid.answer(true, exit);
-        let (actor, reason) = (kid.spec.path().clone(), kid.how_it_ended().into());
+        let (actor, reason) = (kid.spec.path().clone(), kid.how_it_ended().to_string().into());
         cx.commons().events.publish(EventKind::ActorStopped { actor, reason });
     }
 

@@ -27,6 +27,24 @@ async fn however_a_worker_ends_only_it_is_restarted_and_the_true_reason_is_told(
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_backoff_a_whole_group_is_told_of_and_then_back_before_time_passes() {
+    let backoff = Backoff { min: Duration::ZERO, max: Duration::ZERO, jitter: Jitter::Spread(0.0) };
+    let policy = RestartPolicy { strategy: Strategy::OneForAll, backoff, ..RestartPolicy::default() };
+    let workers = workers_under(policy, 2, |_| (), |spec| spec).await.unwrap();
+    let began = workers.commons().now();
+    workers.handles[1].tell(Order::Panic).unwrap();
+    while workers.life(1) == 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(workers.commons().now(), began);
+    let told = workers.told();
+    let last_down = told.iter().rposition(|event| matches!(event, EventKind::ActorRestarting { .. }));
+    let first_back = told.iter().position(|event| matches!(event, EventKind::ActorUp { incarnation: 2, .. }));
+    assert!(last_down.is_some() && last_down < first_back, "{told:?}"); // R3
+    assert_eq!([0, 1].map(|child| workers.life(child)), [2, 2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failing_restart_is_tried_again_and_counts() {
     let workers = workers(1, |_| ()).await.unwrap();
     workers.plans[0].failing_starts.store(5, Ordering::Relaxed);
