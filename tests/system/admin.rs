@@ -18,7 +18,9 @@ use crate::{
 const TOKEN: &str = "canary-0123456789";
 
 /// Every route, and what asks for it.
-const ROUTES: [(&str, &str); 8] = [
+const ROUTES: [(&str, &str); 10] = [
+    ("GET", "/admin/cache"),
+    ("POST", "/admin/cache/purge"),
     ("GET", "/admin/providers"),
     ("GET", "/admin/providers/a"),
     ("POST", "/admin/providers/a/isolate"),
@@ -30,7 +32,7 @@ const ROUTES: [(&str, &str); 8] = [
 ];
 
 /// The slug of the problem that an answer tells.
-fn problem(answer: &Answer) -> String {
+pub(crate) fn problem(answer: &Answer) -> String {
     assert_eq!(answer.header("content-type"), "application/problem+json", "{answer:?}"); // GW4
     let body = answer.json();
     assert_eq!(body["status"], answer.status, "{body}");
@@ -67,7 +69,7 @@ async fn an_operator_sees_how_every_provider_is_and_the_tree() {
     assert_eq!(world.see("/admin/providers/b").await.json()["name"], "b");
     let tree = world.see("/admin/tree").await.json();
     let paths = tree["children"].as_array().unwrap().iter().map(|child| child["path"].as_str().unwrap());
-    assert!(paths.eq(["root/mode", "root/providers", "root/server"]), "{tree}");
+    assert!(paths.eq(["root/mode", "root/cache", "root/providers", "root/server"]), "{tree}");
     assert!(tree.to_string().contains("root/server/admin"), "{tree}");
 }
 
