@@ -67,7 +67,7 @@ async fn an_operator_sees_how_every_provider_is_and_the_tree() {
     assert_eq!(world.see("/admin/providers/b").await.json()["name"], "b");
     let tree = world.see("/admin/tree").await.json();
     let paths = tree["children"].as_array().unwrap().iter().map(|child| child["path"].as_str().unwrap());
-    assert!(paths.eq(["root/mode", "root/providers", "root/server"]), "{tree}");
+    assert!(paths.eq(["root/mode", "root/cache", "root/providers", "root/server"]), "{tree}");
     assert!(tree.to_string().contains("root/server/admin"), "{tree}");
 }
 
