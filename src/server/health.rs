@@ -67,6 +67,7 @@ pub(super) fn whole_status(gateway: &Gateway) -> Value {
         "uptime_seconds": uptime,
         "draining": gateway.0.ending.draining.is_cancelled(),
         "mode": *system.mode().snapshot(),
+        "retries_left": system.commons().retries.left(now),
         "providers": system.providers().map(|desk| desk.status(now)).collect::<Vec<_>>(),
         "chains": system.chains().map(|chain| described(&chain)).collect::<Vec<_>>(),
         "tree": system.tree(),

@@ -129,7 +129,7 @@ async fn a_crash_is_told_as_an_event_a_reason_and_a_line_in_the_tree() {
     assert!(reason.starts_with("DEGRADED: root/providers/a panicked: crash requested"), "{reason}");
     world.until_mode(mainstay::Mode::Normal).await;
     let tree = world.get("/status.json").await.json()["tree"].clone();
-    let a = &tree["children"][1]["children"][0];
+    let a = &tree["children"][2]["children"][0];
     assert_eq!((a["path"].as_str(), a["restarts"].as_u64()), (Some("root/providers/a"), Some(1)));
     assert_eq!(a["last_exit"]["how"], "panicked");
     let events: Vec<_> = world.runtime.events().recent();

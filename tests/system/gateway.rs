@@ -67,7 +67,7 @@ async fn the_status_shows_mode_providers_chains_and_tree() {
     .await;
     let children = status["tree"]["children"].as_array().unwrap();
     let paths: Vec<_> = children.iter().map(|child| child["path"].as_str().unwrap()).collect();
-    assert_eq!(paths, ["root/mode", "root/providers", "root/server"]);
+    assert_eq!(paths, ["root/mode", "root/cache", "root/providers", "root/server"]);
 }
 
 #[tokio::test]

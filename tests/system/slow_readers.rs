@@ -18,8 +18,8 @@ use tokio::{
 use crate::process::{Folder, Process};
 
 const STREAMS: usize = 8;
-/// The HTTP client reads from a server that floods it into buffers of up to 400 KiB, of which two may be in use; our own
-/// part is an event.
+/// More than RS7 allows. The HTTP client reads from a server that floods it into buffers of up to 400 KiB, which it
+/// gives no setting for; chosen above the 600 to 900 KiB that were measured, so that a buffer without a bound is seen.
 const MOST: usize = 1536 << 10;
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -110,6 +110,6 @@ async fn a_stream_that_nobody_reads_stalls_its_provider_and_holds_little() {
     let taken = stalled(&written).await;
     let each = memory_of(gateway.id()).saturating_sub(before) / STREAMS;
 
-    assert!(each <= MOST, "{} KiB a stream after {} MiB", each >> 10, taken >> 20); // RS7: the number there is ours alone
+    assert!(each <= MOST, "{} KiB a stream after {} MiB", each >> 10, taken >> 20); // RS7 asks for 256 KiB
     drop((first, others));
 }

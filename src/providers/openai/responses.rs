@@ -83,6 +83,8 @@ struct Response<'a> {
     #[serde(borrow)]
     status: Option<&'a RawValue>,
     #[serde(borrow)]
+    incomplete_details: Option<&'a RawValue>,
+    #[serde(borrow)]
     usage: Option<&'a RawValue>,
 }
 
@@ -93,10 +95,20 @@ impl Response<'_> {
         };
         match self.status.map(|status| dialect::finish(status, &[("completed", Finish::Complete)])) {
             Some(Finish::Complete) if self.output.iter().flatten().any(is_call) => Finish::ToolCalls,
-            Some(finish) => finish,
-            None => Finish::CutShort,
+            Some(Finish::Complete) => Finish::Complete,
+            _ => self.incomplete_details.map_or(Finish::CutShort, why_incomplete),
         }
     }
+}
+
+fn why_incomplete(details: &RawValue) -> Finish {
+    #[derive(Deserialize)]
+    struct Details<'a> {
+        #[serde(borrow)]
+        reason: Option<&'a RawValue>,
+    }
+    let reason = serde_json::from_str::<Details<'_>>(details.get()).ok().and_then(|details| details.reason);
+    reason.map_or(Finish::CutShort, |reason| dialect::finish(reason, &[("content_filter", Finish::Refused)]))
 }
 
 #[derive(Deserialize)]
@@ -153,7 +165,7 @@ mod tests {
             ("", Ping),
         ];
         for (data, expected) in table {
-            assert_eq!(meaning_of(data), Ok(expected.into()), "{data}");
+            assert_eq!(meaning_of(data).map(|meaning| meaning.kind), Ok(expected), "{data}");
         }
         assert_eq!(event(": keep-alive\n\n").unwrap(), Ping.into());
     }
@@ -202,13 +214,22 @@ mod tests {
     }
 
     #[test]
-    fn only_a_completed_response_without_calls_has_said_all() {
-        use Finish::{Complete, CutShort, ToolCalls};
+    fn only_a_completed_response_without_calls_has_said_all_and_a_filtered_one_is_refused() {
+        use Finish::{Complete, CutShort, Refused, ToolCalls};
         let table = [
             (r#""status":"completed","output":[{"type":"message"}]"#, Complete),
             (r#""status":"completed","output":[{"type":"message"},{"type":"function_call"}]"#, ToolCalls),
             (r#""status":"completed","output":[{"type":"web_search_call"}]"#, ToolCalls),
             (r#""status":"incomplete","output":[]"#, CutShort),
+            (
+                r#""status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},"output":[]"#,
+                CutShort,
+            ),
+            (
+                r#""status":"incomplete","incomplete_details":{"reason":"content_filter"},"output":[]"#,
+                Refused,
+            ),
+            (r#""status":"incomplete","incomplete_details":7,"output":[]"#, CutShort),
             (r#""status":7,"output":[7]"#, CutShort),
             (r#""output":[]"#, CutShort),
         ];
