@@ -174,6 +174,25 @@ async fn a_hung_tier_costs_one_wait_and_then_nothing_and_comes_back_by_itself() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_succeeds_after_its_tier_was_left_out_does_not_keep_it_out() {
+    let shared: Arc<FakeStore> = Arc::default();
+    let process = Process::start(None, &shared).await;
+    process.keep("q", "a");
+    settle().await;
+    process.disk.rows().clear();
+    shared.turn(Weather::Slow);
+    process.keep("other", "b");
+    settle().await;
+    assert_eq!(process.find("q").await, None);
+    settle().await;
+    assert!(!process.cache().status().tiers[1].up);
+    tokio::time::sleep(SECOND).await;
+    shared.turn(Weather::Fine);
+    tokio::time::sleep(7 * SECOND).await;
+    assert_eq!(process.find("q").await, some(Level::Redis, "a")); // CA6
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_tier_that_fails_panics_or_corrupts_is_a_miss() {
     for weather in [Weather::Failing, Weather::Panicking, Weather::Corrupting] {
         let shared: Arc<FakeStore> = Arc::default();

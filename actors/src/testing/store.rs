@@ -10,6 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
@@ -32,6 +33,8 @@ pub enum Weather {
     Fine,
     /// It answers nothing.
     Hung,
+    /// It does what it should, and takes a fifth of a second for it.
+    Slow,
     /// It fails at once.
     Failing,
     /// It panics.
@@ -73,6 +76,10 @@ impl FakeStore {
             let weather = *self.weather.lock().unwrap_or_else(PoisonError::into_inner);
             match weather {
                 Weather::Fine | Weather::Corrupting => Ok(work(self)),
+                Weather::Slow => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    Ok(work(self))
+                }
                 Weather::Hung => pending().await,
                 Weather::Failing => Err(StoreError {
                     place: "fake".into(),

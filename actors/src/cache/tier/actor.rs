@@ -156,7 +156,10 @@ impl TierActor {
         match done {
             Done::Wrote(entries, Ok(())) => {
                 self.tier.stats.add(Happened::Filled, entries);
-                self.gate.succeeded();
+                // One that was begun before the tier was left out does not let it in again: purges come first.
+                if self.gate.is_open() {
+                    self.gate.succeeded();
+                }
             }
             Done::Exchanged(version, Ok(marks)) => self.exchanged(version, marks),
             Done::Tidied(Ok((Tidied { expired, evicted }, fill))) => {
