@@ -110,6 +110,22 @@ def gateway(tmp_path_factory, upstream):
     stop(process)
 
 
+@pytest.fixture
+def fragile(tmp_path):
+    """A gateway over one provider, which keeps answers fresh for a second only; and what takes that provider away."""
+    mock, upstream = start("mock-provider", "--listen", "127.0.0.1:0", cwd=tmp_path)
+    config = '[cache]\nttl = "1s"\nstale = "0s"\n'
+    for kind in ["openai", "anthropic"]:
+        config += f'[provider.{kind}]\nkind = "{kind}"\nbase_url = "{upstream}/v1"\n'
+        config += f'[chain.{kind}]\ntargets = ["{kind}/echo"]\nretries = 0\n'
+    (tmp_path / "mainstay.toml").write_text(config)
+    process, address = start("--listen", "127.0.0.1:0", "--config", "mainstay.toml", cwd=tmp_path)
+    yield address, lambda: stop(mock)
+    stop(process)
+    if mock.returncode is None:
+        stop(mock)
+
+
 @pytest.fixture(scope="session")
 def client(gateway):
     return openai.OpenAI(base_url=f"{gateway}/v1", api_key="unused", max_retries=0)
