@@ -61,6 +61,12 @@ fn a_provider_crashes_and_restarts_and_no_call_fails() {
 }
 
 #[test]
+fn when_all_providers_are_down_what_was_answered_before_is_answered_on() {
+    let name = "all_providers_down_serves_from_cache";
+    assert_eq!(printed(name), promised(name)); // CA9
+}
+
+#[test]
 fn everybody_hears_of_mode_changes() {
     let name = "subscribe_to_mode_changes";
     assert_eq!(printed(name), promised(name));
@@ -100,6 +106,7 @@ fn there_is_no_example_without_a_test() {
     assert_eq!(
         names,
         [
+            "all_providers_down_serves_from_cache.rs",
             "crash_storm.rs",
             "embed_in_an_orchestrator.rs",
             "own_actor_under_supervision.rs",
