@@ -14,7 +14,7 @@ use super::{
     control::{CacheControl, CachePolicy, Level, Levels},
     entry::{Entry, Freshness, UnixMs, Windows},
     flight::{Flights, Streams},
-    key::{DEFAULT_NAMESPACE, Key, Scope},
+    key::{Key, Scope},
     marks::{Marks, Purge},
     memory::MemoryStore,
     stats::{Efficiency, Happened, Savings},
@@ -64,6 +64,8 @@ struct Inner {
     flights: Flights<Landed>,
     streams: Streams,
     refreshing: Arc<Semaphore>,
+    /// The scope of callers who name none.
+    usual: Scope,
     clock: Arc<dyn Clock>,
     events: EventLog,
 }
@@ -125,6 +127,7 @@ impl Cache {
             flights: Flights::default(),
             streams: Streams::default(),
             refreshing: Arc::new(Semaphore::new(REFRESHES)),
+            usual: Scope::default(),
             clock: commons.clock.clone(),
             events: commons.events.clone(),
         };
@@ -175,9 +178,10 @@ impl Cache {
     /// The question that a request asks, or why the cache has nothing to do with it.
     pub(crate) fn question(&self, request: &Request, targets: &str) -> Result<Question, NotKept> {
         let CacheControl { tenant, namespace, levels, ttl, .. } = &request.cache;
+        let usual = &self.0.usual;
         let scope = Scope {
-            tenant: tenant.clone().unwrap_or_else(|| "".into()),
-            namespace: namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into()),
+            tenant: tenant.as_ref().unwrap_or(&usual.tenant).clone(),
+            namespace: namespace.as_ref().unwrap_or(&usual.namespace).clone(),
         };
         let sampled = ttl.is_some() || self.0.policy.load().sampled;
         let key = self.0.rules.key(request, &scope, targets, sampled)?;
@@ -194,8 +198,8 @@ impl Cache {
             }
             let found = self.look(tier, question).await;
             tier.stats().add(if found.is_some() { Happened::Hit } else { Happened::Miss }, 1);
-            let Some(entry) = found else { continue };
-            let freshness = entry.windows.for_caller(self.now(), control);
+            let Some((entry, now)) = found else { continue };
+            let freshness = entry.windows.for_caller(now, control);
             if best.as_ref().is_some_and(|best| best.freshness <= freshness) {
                 continue;
             }
@@ -208,17 +212,17 @@ impl Cache {
         best.filter(|held| held.freshness != Freshness::Over)
     }
 
-    async fn look(&self, tier: &Tier, question: &Question) -> Option<Arc<Entry>> {
-        let found = match (&self.0.memory, tier.level()) {
+    /// What may be seen there, and when that was.
+    async fn look(&self, tier: &Tier, question: &Question) -> Option<(Arc<Entry>, UnixMs)> {
+        let entry = match (&self.0.memory, tier.level()) {
             (Some(memory), Level::Memory) => memory.find(&question.key),
             _ => tier.find(&question.key).await,
-        };
-        let is_visible = |entry: &Arc<Entry>| {
-            entry.scope == question.scope
-                && entry.windows.at(self.now()) != Freshness::Over
-                && self.0.marks.allow(&question.key, entry)
-        };
-        found.filter(is_visible)
+        }?;
+        let now = self.now();
+        let is_visible = entry.scope == question.scope
+            && entry.windows.at(now) != Freshness::Over
+            && self.0.marks.allow(&question.key, &entry);
+        is_visible.then_some((entry, now))
     }
 
     /// Copies what was found into the faster tiers, with its instants (CA1).
