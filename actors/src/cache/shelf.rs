@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use super::{
     control::{CacheControl, CachePolicy, Level, Levels},
     entry::{Entry, Freshness, UnixMs, Windows},
-    flight::{Flights, Streams},
+    flight::{Flights, Name, Streams},
     key::{Key, Scope},
     marks::{Marks, Purge},
     memory::MemoryStore,
@@ -80,6 +80,14 @@ pub(crate) struct Question {
     pub(crate) scope: Scope,
     pub(crate) levels: Levels,
     pub(crate) begun: UnixMs,
+    purges: u64,
+}
+
+impl Question {
+    /// Whom it may fly with.
+    pub(crate) fn flight(&self) -> Name {
+        (self.key, self.purges)
+    }
 }
 
 /// What is kept, and what it is good for to this caller.
@@ -185,8 +193,9 @@ impl Cache {
         };
         let sampled = ttl.is_some() || self.0.policy.load().sampled;
         let key = self.0.rules.key(request, &scope, targets, sampled)?;
-        let begun = self.0.marks.begin(self.now());
-        Ok(Question { key, scope, levels: levels.unwrap_or(Levels::ALL), begun })
+        // In this order: a purge between the two makes it fly alone, and not with those of before.
+        let (begun, purges) = (self.0.marks.begin(self.now()), self.0.marks.version());
+        Ok(Question { key, scope, levels: levels.unwrap_or(Levels::ALL), begun, purges })
     }
 
     /// The best that is kept, for this caller. A copy further down is looked for as long as none is fresh.
@@ -209,7 +218,17 @@ impl Cache {
                 break;
             }
         }
-        best.filter(|held| held.freshness != Freshness::Over)
+        match best {
+            Some(held) if held.freshness != Freshness::Fresh => self.still(question, held, control),
+            best => best,
+        }
+    }
+
+    /// What was found, as far as it is still good for this caller, whatever happened meanwhile.
+    pub(crate) fn still(&self, question: &Question, held: Held, control: &CacheControl) -> Option<Held> {
+        let freshness = held.entry.windows.for_caller(self.now(), control);
+        let is_good = freshness != Freshness::Over && self.0.marks.allow(&question.key, &held.entry);
+        is_good.then_some(Held { freshness, ..held })
     }
 
     /// What may be seen there, and when that was.
