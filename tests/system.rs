@@ -6,6 +6,12 @@
 mod admin;
 #[path = "system/bad_input.rs"]
 mod bad_input;
+#[path = "system/cache_operators.rs"]
+mod cache_operators;
+#[path = "system/cache_tiers.rs"]
+mod cache_tiers;
+#[path = "system/caching.rs"]
+mod caching;
 #[path = "system/crashes.rs"]
 mod crashes;
 #[path = "system/dialects.rs"]
@@ -26,6 +32,8 @@ mod guides;
 mod pass_through;
 #[path = "system/process.rs"]
 mod process;
+#[path = "system/redis.rs"]
+mod redis;
 #[path = "system/refusals.rs"]
 mod refusals;
 #[path = "system/reload.rs"]

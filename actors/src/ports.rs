@@ -132,7 +132,8 @@ pub trait CacheStore: Send + Sync + 'static {
     /// Keeps entries; an older one under the same key goes.
     fn put(&self, entries: Vec<(Key, Arc<Entry>)>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Keeps these marks with those that it has, the later of two, durably; gives all that it has then.
+    /// Keeps these marks with those that it has, the later of two, durably; gives all that it has then. What was put
+    /// before is kept durably by then too.
     fn exchange(&self, marks: Vec<Mark>) -> BoxFuture<'_, Result<Vec<Mark>, StoreError>>;
 
     /// Makes room: takes out what nobody can see any more, and of the rest what was used least recently, until it

@@ -3,6 +3,8 @@
 //! 0 is an orderly end, also after a signal; 1 a failure; 2 wrong usage; 75 something that may be gone in a
 //! moment (an address or a data directory in use); 78 a wrong configuration (as in `sysexits.h`).
 
+mod admin;
+mod cache;
 pub mod mock_provider;
 mod providers;
 mod reload;
@@ -37,6 +39,8 @@ enum Command {
     Serve(ServeArgs),
     /// Show how the providers of a running gateway are, take one out, or let it back in.
     Providers(providers::ProvidersArgs),
+    /// Show what the cache of a running gateway saves, or have it forget something.
+    Cache(cache::CacheArgs),
     /// Serve a scripted provider in the OpenAI dialect, with faults on demand.
     MockProvider(mock_provider::MockProviderArgs),
 }
@@ -88,6 +92,7 @@ pub fn main() -> ExitCode {
             None => serve::run(cli.serve).await,
             Some(Command::Serve(args)) => serve::run(args).await,
             Some(Command::Providers(args)) => providers::run(args).await,
+            Some(Command::Cache(args)) => cache::run(args).await,
             Some(Command::MockProvider(args)) => {
                 let run = mock_provider::run(args, serve::asked_to_stop());
                 run.await.map_err(|error| Stopped::new(exit_code(&error), error))

@@ -17,7 +17,7 @@ use mainstay_actors::{call::Story, error::CallError, mode::Mode};
 use serde_json::{Value, json};
 
 use super::{
-    Gateway,
+    Gateway, cache_status,
     dialect::{Caller, Dialect, Told},
 };
 
@@ -148,8 +148,12 @@ pub(super) fn credit(response: &mut Response, story: &Story) {
         put(headers, LACKS, &lacks);
         notify(headers, &format!("provider {} answered without: {lacks}", story.provider));
     }
-    if let Some(instead) = in_place_of(story) {
-        notify(headers, &instead);
+    if let Some(cache) = &story.cache {
+        cache_status::tell(headers, cache);
+    }
+    let warning = story.cache.as_ref().and_then(cache_status::warning);
+    if let Some(sentence) = warning.or_else(|| in_place_of(story)) {
+        notify(headers, &sentence);
     }
 }
 
@@ -186,6 +190,7 @@ pub(super) fn failure(error: &CallError, caller: &Caller) -> Response {
     if let Some(last) = error.attempts.iter().rfind(|attempt| !attempt.kind.is_refusal()) {
         put(headers, PROVIDER, &last.provider);
     }
+    cache_status::tell_of(headers, error);
     say_when(headers, error.retry_after);
     response
 }

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Gateway,
     answer::{self, Refusal},
+    caching,
     dialect::Caller,
     waiting,
 };
@@ -70,7 +71,8 @@ async fn understand(
     if let Some(retries) = waiting::retries(headers) {
         tracing::info!(request_id = %id, chain = %chain.name(), retries, "a client's SDK asks again");
     }
-    Ok((chain, travelling(headers, waiting::within(headers, asked.request))))
+    let request = Request { cache: caching::wishes(headers)?, ..asked.request };
+    Ok((chain, travelling(headers, waiting::within(headers, request))))
 }
 
 /// The headers that belong to the body's meaning go where the body goes, and no others.

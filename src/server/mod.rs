@@ -2,13 +2,16 @@
 //!
 //! [`accept`] keeps connections within their limits, [`listener`] is the supervised actor around it, [`api`]
 //! takes calls and [`models`] lists whom to ask, [`health`] and [`events`] tell how the system is, [`answer`]
-//! gives every answer its headers and [`dialect`] every error its words; [`waiting`] reads deadlines. [`admin`] is
+//! gives every answer its headers and [`dialect`] every error its words; [`waiting`] reads deadlines,
+//! [`caching`] what is asked of the cache, and [`cache_status`] tells what that did. [`admin`] is
 //! for operators, on a listener of its own. Who is asked, and how often, is decided by the chains and not here.
 
 pub mod accept;
 pub mod admin;
 mod answer;
 mod api;
+mod cache_status;
+mod caching;
 mod dialect;
 mod events;
 mod health;

@@ -115,8 +115,13 @@ fn a_newer_form_is_told_from_damage() {
 
 #[test]
 fn a_verdict_on_the_request_has_no_row() {
-    let refused =
-        CallError { kind: ErrorKind::BadRequest, attempts: vec![], retry_after: None, upstream: None };
+    let refused = CallError {
+        kind: ErrorKind::BadRequest,
+        attempts: vec![],
+        retry_after: None,
+        upstream: None,
+        cache: None,
+    };
     assert_eq!(seal(&KEY, &entry(Kept::Refused(Arc::new(refused))), &SECRET), None);
 }
 

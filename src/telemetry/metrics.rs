@@ -95,6 +95,32 @@ fn describe() {
         count,
         "Times that nothing ran on the runtime because its threads were blocked"
     );
+    describe_counter!(
+        "mainstay_cache_lookups_total",
+        count,
+        "Calls that looked for a kept answer, by result: `hit`, `stale`, `if_error`, `joined` or `miss`"
+    );
+    describe_counter!(
+        "mainstay_cache_saved_tokens_total",
+        count,
+        "Tokens that no provider had to read or write again, by direction"
+    );
+    describe_histogram!(
+        "mainstay_cache_saved_seconds",
+        Unit::Seconds,
+        "How long a kept answer took to make, each time that it is given"
+    );
+    describe_counter!(
+        "mainstay_cache_tier_total",
+        count,
+        "What happened at a tier, by event: `hits`, `misses`, `fills`, `evictions`, `expiries`, `errors`, `timeouts`, \
+         `corrupt`, `dropped` or `skipped`"
+    );
+    describe_histogram!("mainstay_cache_lookup_seconds", Unit::Seconds, "Lookups at a tier below the memory");
+    describe_gauge!("mainstay_cache_tier_up", count, "1 while a tier is asked, 0 while it is left out");
+    describe_gauge!("mainstay_cache_entries", count, "Entries by tier");
+    describe_gauge!("mainstay_cache_bytes", Unit::Bytes, "What the entries of a tier take");
+    describe_gauge!("mainstay_cache_capacity_bytes", Unit::Bytes, "What the entries of a tier may take");
     describe_gauge!("mainstay_connections", count, "Open connections of clients and operators");
     describe_counter!("mainstay_accept_errors_total", count, "Connections that could not be accepted");
 }

@@ -18,7 +18,9 @@ use crate::{
 const TOKEN: &str = "canary-0123456789";
 
 /// Every route, and what asks for it.
-const ROUTES: [(&str, &str); 8] = [
+const ROUTES: [(&str, &str); 10] = [
+    ("GET", "/admin/cache"),
+    ("POST", "/admin/cache/purge"),
     ("GET", "/admin/providers"),
     ("GET", "/admin/providers/a"),
     ("POST", "/admin/providers/a/isolate"),
@@ -30,7 +32,7 @@ const ROUTES: [(&str, &str); 8] = [
 ];
 
 /// The slug of the problem that an answer tells.
-fn problem(answer: &Answer) -> String {
+pub(crate) fn problem(answer: &Answer) -> String {
     assert_eq!(answer.header("content-type"), "application/problem+json", "{answer:?}"); // GW4
     let body = answer.json();
     assert_eq!(body["status"], answer.status, "{body}");

@@ -82,7 +82,7 @@ pub(crate) fn http() -> reqwest::Client {
 /// Timeouts that make a story short.
 const SHORT: &str = r#"connect = "250ms", first_token = "250ms", idle = "250ms", total = "1s""#;
 
-fn config(providers: [Speaks; 2], a: &str, b: &str, timeouts: &str) -> Config {
+fn config(providers: [Speaks; 2], [a, b]: [&str; 2], timeouts: &str, keeps: Keeps<'_>) -> Config {
     let provider = |name: &str, speaks: Speaks, url: &str| {
         let kind = speaks.kind();
         format!(
@@ -96,8 +96,23 @@ fn config(providers: [Speaks; 2], a: &str, b: &str, timeouts: &str) -> Config {
         )
     };
     let chain = "[chain.chat]\ntargets = [\"a/model-a\", \"b/model-b\"]\nretries = 0\n";
-    let text = provider("a", providers[0], a) + &provider("b", providers[1], b) + chain;
-    Config::from_toml(&text, "test.toml", &|_| None).unwrap_or_else(|error| panic!("{error}"))
+    let text = provider("a", providers[0], a) + &provider("b", providers[1], b) + chain + keeps.section;
+    Config::from_toml(&text, "test.toml", &|name| keeps.env(name)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What a world keeps of answers.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Keeps<'a> {
+    /// Sections of the configuration.
+    pub(crate) section: &'a str,
+    /// What they find in the environment under `REDIS_URL`.
+    pub(crate) redis_url: &'a str,
+}
+
+impl Keeps<'_> {
+    fn env(&self, name: &str) -> Option<String> {
+        (name == "REDIS_URL" && !self.redis_url.is_empty()).then(|| self.redis_url.into())
+    }
 }
 
 impl World {
@@ -115,17 +130,28 @@ impl World {
 
     /// Asks in one dialect, of providers that speak these.
     pub(crate) async fn asking(speaks: Speaks, providers: [Speaks; 2]) -> Self {
-        Self::build(speaks, providers, GatewayLimits::default(), SHORT).await
+        Self::build(speaks, providers, GatewayLimits::default(), SHORT, Keeps::default()).await
     }
 
     pub(crate) async fn with(speaks: Speaks, limits: GatewayLimits, timeouts: &str) -> Self {
-        Self::build(speaks, [speaks; 2], limits, timeouts).await
+        Self::build(speaks, [speaks; 2], limits, timeouts, Keeps::default()).await
     }
 
-    async fn build(speaks: Speaks, providers: [Speaks; 2], limits: GatewayLimits, timeouts: &str) -> Self {
+    /// Patient with its providers, and keeping answers as it is told.
+    pub(crate) async fn keeping(speaks: Speaks, keeps: Keeps<'_>) -> Self {
+        Self::build(speaks, [speaks; 2], GatewayLimits::default(), "", keeps).await
+    }
+
+    async fn build(
+        speaks: Speaks,
+        providers: [Speaks; 2],
+        limits: GatewayLimits,
+        timeouts: &str,
+        keeps: Keeps<'_>,
+    ) -> Self {
         let (a, b) = (scripted("a").await, scripted("b").await);
         let ((socket, url), (admin_socket, admin)) = (listening().await, listening().await);
-        let config = config(providers, &a.base_url(), &b.base_url(), timeouts);
+        let config = config(providers, [&a.base_url(), &b.base_url()], timeouts, keeps);
         let builder = Runtime::builder().config(config).gateway(socket, limits, None);
         let builder = builder.admin(admin_socket, AdminAccess::default());
         let runtime = builder.start().await.unwrap();

@@ -25,4 +25,4 @@ mod tests;
 pub(crate) use flight::Leader;
 pub use shelf::{Cache, CachePlan, CacheStatus, Purged};
 pub(crate) use shelf::{Held, Landed, Question};
-pub use story::CacheStory;
+pub use story::{CacheStory, Lack};

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, Histogram};
 use serde::Serialize;
 
 use super::{control::Level, key::Scope};
@@ -109,9 +109,12 @@ pub struct TierStats {
 impl TierStats {
     pub(crate) fn new(level: Level) -> Self {
         let tallies = Happened::ALL.map(|event| {
-            Tally::new(counter!("mainstay_cache_tier_total", "tier" => level.name(), "event" => event.word()))
+            Tally::new(metrics::counter!("mainstay_cache_tier_total", "tier" => level.name(), "event" => event.word()))
         });
-        Self { tallies, seconds: histogram!("mainstay_cache_lookup_seconds", "tier" => level.name()) }
+        Self {
+            tallies,
+            seconds: metrics::histogram!("mainstay_cache_lookup_seconds", "tier" => level.name()),
+        }
     }
 
     pub(crate) fn add(&self, event: Happened, times: u64) {
@@ -232,10 +235,12 @@ pub struct Efficiency {
 
 impl Default for Efficiency {
     fn default() -> Self {
-        let lookups = Use::ALL.map(|how| counter!("mainstay_cache_lookups_total", "result" => how.word()));
-        let saved_tokens = ["input", "output"]
-            .map(|direction| counter!("mainstay_cache_saved_tokens_total", "direction" => direction));
-        let saved_seconds = histogram!("mainstay_cache_saved_seconds");
+        let lookups =
+            Use::ALL.map(|how| metrics::counter!("mainstay_cache_lookups_total", "result" => how.word()));
+        let saved_tokens = ["input", "output"].map(
+            |direction| metrics::counter!("mainstay_cache_saved_tokens_total", "direction" => direction),
+        );
+        let saved_seconds = metrics::histogram!("mainstay_cache_saved_seconds");
         Self { drawers: RwLock::default(), lookups, saved_tokens, saved_seconds }
     }
 }

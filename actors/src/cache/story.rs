@@ -14,8 +14,8 @@ pub enum CacheStory {
     Missed {
         /// What the answer is kept under, if it is.
         key: Key,
-        /// Something too old was there.
-        stale: bool,
+        /// Why what is kept was not good enough.
+        why: Lack,
         /// It was the answer to somebody else's equal question, which was under way.
         joined: bool,
     },
@@ -29,9 +29,22 @@ pub enum CacheStory {
         how: Use,
         /// How long ago it was made.
         age: Duration,
-        /// How long it stays fresh; nothing, if it is stale.
-        fresh_for: Option<Duration>,
+        /// How long it stays fresh; zero, if it is stale.
+        fresh_for: Duration,
+        /// How long it has been stale; zero, if it is fresh.
+        stale_for: Duration,
     },
+}
+
+/// Why a provider had to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// Nothing was kept.
+    Nothing,
+    /// What was kept was too old.
+    TooOld,
+    /// The caller wanted nothing so old, or nothing kept at all.
+    Unwanted,
 }
 
 impl CacheStory {

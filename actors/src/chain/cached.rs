@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     cache::{
-        Cache, CacheStory, Held, Landed, Leader, Question,
+        Cache, CacheStory, Held, Lack, Landed, Leader, Question,
         entry::{Entry, Freshness, Kept, Windows},
         stats::{Saved, Use},
     },
@@ -97,7 +97,8 @@ impl<'a> Visit<'a> {
                 let saved = Saved { usage: full.usage, took_ms: 0 };
                 self.count(if joined { Use::Joined } else { Use::Miss }, joined.then_some(saved));
                 let id = self.request.id.clone().unwrap_or_else(|| story.id.clone());
-                Ok(reply(full, Story { id, cache: Some(self.missed(held.is_some(), joined)), ..story }))
+                let cache = Some(self.missed(held.as_ref(), joined));
+                Ok(reply(full, Story { id, cache, ..story }))
             }
             Err(error) => match self.better_than(&error, held) {
                 Some(old) => self.give_whole(&old, error.attempts),
@@ -115,7 +116,7 @@ impl<'a> Visit<'a> {
         match self.ask_stream().await {
             Ok(mut stream) => {
                 self.count(Use::Miss, None);
-                stream.story.cache = Some(self.missed(held.is_some(), false));
+                stream.story.cache = Some(self.missed(held.as_ref(), false));
                 stream.record(self.recorder(&stream.story, started, leader));
                 Ok(stream)
             }
@@ -269,7 +270,7 @@ impl<'a> Visit<'a> {
         let story = self.given(held, failed);
         match &held.entry.answer {
             Kept::Whole(body) => Ok(Reply { body: body.clone(), story }),
-            Kept::Refused(error) => Err(CallError::clone(error)),
+            Kept::Refused(error) => Err(again(error, story)),
             // Its key says that it is whole: only a store that mixes rows up gets here.
             Kept::Stream(_) => Err(CallError::unasked(ErrorKind::NotCached)),
         }
@@ -282,7 +283,7 @@ impl<'a> Visit<'a> {
                 let begins = self.cache.policy().paced.then(|| self.chain.commons.now());
                 Ok(ReplyStream::kept(Playback::new(held.entry.clone(), begins), story))
             }
-            Kept::Refused(error) => Err(CallError::clone(error)),
+            Kept::Refused(error) => Err(again(error, story)),
             Kept::Whole(_) => Err(CallError::unasked(ErrorKind::NotCached)),
         }
     }
@@ -300,8 +301,8 @@ impl<'a> Visit<'a> {
         let entry = &held.entry;
         self.count(how, Some(Saved { usage: entry.usage, took_ms: entry.took_ms }));
         let now = self.cache.now();
-        let millis = Duration::from_millis;
-        let fresh_for = (how == Use::Hit).then(|| millis(entry.windows.fresh.saturating_sub(now)));
+        let (millis, fresh) = (Duration::from_millis, entry.windows.fresh);
+        let (fresh_for, stale_for) = (millis(fresh.saturating_sub(now)), millis(now.saturating_sub(fresh)));
         let (key, level, age) = (self.question.key, held.level, millis(entry.windows.age(now)));
         Story {
             id: self.request.id.clone().unwrap_or_else(|| self.chain.commons.new_id()),
@@ -311,7 +312,7 @@ impl<'a> Visit<'a> {
             upstream_request_id: entry.upstream_request_id.as_deref().map(Into::into),
             lacks: Vec::new(),
             failed,
-            cache: Some(CacheStory::Answered { key, level, how, age, fresh_for }),
+            cache: Some(CacheStory::Answered { key, level, how, age, fresh_for, stale_for }),
         }
     }
 
@@ -351,8 +352,15 @@ impl<'a> Visit<'a> {
         old
     }
 
-    fn missed(self, stale: bool, joined: bool) -> CacheStory {
-        CacheStory::Missed { key: self.question.key, stale, joined }
+    fn missed(self, held: Option<&Held>, joined: bool) -> CacheStory {
+        let own = held.map(|held| held.entry.windows.at(self.cache.now()));
+        let why = match own {
+            _ if self.request.cache.no_cache => Lack::Unwanted,
+            None => Lack::Nothing,
+            Some(Freshness::Fresh | Freshness::Stale) => Lack::Unwanted,
+            Some(Freshness::IfError | Freshness::Over) => Lack::TooOld,
+        };
+        CacheStory::Missed { key: self.question.key, why, joined }
     }
 
     fn count(self, how: Use, saved: Option<Saved>) {
@@ -363,6 +371,11 @@ impl<'a> Visit<'a> {
 pub(super) fn reply(full: FullReply, story: Story) -> Reply {
     let FullReply { body, request_id, lacks, .. } = full;
     Reply { body, story: Story { upstream_request_id: request_id, lacks, ..story } }
+}
+
+/// A verdict that was kept, told again.
+fn again(error: &CallError, story: Story) -> CallError {
+    CallError { cache: story.cache.map(Box::new), ..error.clone() }
 }
 
 /// Does the error say something about the request itself, which is true whoever is asked and whenever?

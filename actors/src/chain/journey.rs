@@ -246,7 +246,7 @@ impl<'a> Journey<'a> {
         let asked = self.failed.iter().filter(|a| a.asked).count();
         let retry_after = self.failed.iter().filter(|_| !decided).filter_map(|a| a.retry_after).min();
         let upstream = self.last.filter(|_| decided || asked == 1).map(Box::new);
-        CallError { kind, attempts: self.failed, retry_after, upstream }
+        CallError { kind, attempts: self.failed, retry_after, upstream, cache: None }
     }
 
     /// A provider's message may quote the prompt: it is for the caller, and for those who ask for it.

@@ -155,7 +155,13 @@ impl Chain {
 
     /// An answer of the other shape than was asked for: the attempt already refuses those.
     fn lost(&self, story: Story) -> CallError {
-        CallError { kind: ErrorKind::Malformed, attempts: story.failed, retry_after: None, upstream: None }
+        CallError {
+            kind: ErrorKind::Malformed,
+            attempts: story.failed,
+            retry_after: None,
+            upstream: None,
+            cache: None,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::call::Allowances;
+use crate::{cache::CacheStory, call::Allowances};
 pub use kind::{Class, ErrorKind, FallOver, Isolate, Scope, Verdict};
 
 /// A failed attempt, as the provider's adapter reports it.
@@ -125,16 +125,21 @@ pub struct CallError {
     /// The provider's own answer, when exactly one was asked and it answered with an error, or when its answer
     /// is a verdict on the request.
     pub upstream: Option<Box<ProviderError>>,
+    /// What the cache had to do with it, if it is a verdict that was kept.
+    pub cache: Option<Box<CacheStory>>,
 }
 
 impl CallError {
     /// A call that ended before anybody was asked.
     pub(crate) fn unasked(kind: ErrorKind) -> Self {
-        Self { kind, attempts: Vec::new(), retry_after: None, upstream: None }
+        Self { kind, attempts: Vec::new(), retry_after: None, upstream: None, cache: None }
     }
 
-    /// How many times a provider was really asked.
+    /// How many times a provider was really asked; for a verdict that was kept, nobody was.
     pub fn attempts_made(&self) -> usize {
+        if self.cache.as_ref().is_some_and(|story| story.is_kept()) {
+            return 0;
+        }
         self.attempts.iter().filter(|a| a.asked).count()
     }
 

@@ -5,7 +5,9 @@
 //! business.
 
 mod access;
+mod cache;
 mod health;
+mod order;
 mod problem;
 mod providers;
 mod reload;
@@ -31,8 +33,8 @@ use super::{
 use problem::Problem;
 
 /// Where further routes have their place.
-const SUBJECTS: [fn() -> Router<Admin>; 4] =
-    [health::routes, providers::routes, reload::routes, tree::routes];
+const SUBJECTS: [fn() -> Router<Admin>; 5] =
+    [cache::routes, health::routes, providers::routes, reload::routes, tree::routes];
 
 /// Operators are few.
 const CONNECTIONS: usize = 64;

@@ -10,14 +10,13 @@ use axum::{
     routing::{get, post},
 };
 use mainstay_actors::provider::{Circuit, ProviderDesk, actor::Order};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Admin, Answer, Name, PATIENCE, Problem};
-use crate::server::api;
-
-/// An order is short.
-const MAX_BODY: usize = 16 << 10;
+use super::{
+    Admin, Answer, Name, PATIENCE, Problem,
+    order::{bad, read},
+};
 
 /// The longest isolation that ends by itself.
 const LONGEST: u64 = 30 * 24 * 3600;
@@ -135,18 +134,5 @@ fn checked_reason(reason: &str) -> Result<Arc<str>, Problem> {
     match fits {
         true => Ok(reason.into()),
         false => Err(bad(format!("`reason` must be one line of 1 to {LONGEST_REASON} characters."))),
-    }
-}
-
-fn bad(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad-order", "The order cannot be understood", detail)
-}
-
-/// No body is an order without further words.
-async fn read<T: Default + DeserializeOwned>(body: Body) -> Result<T, Problem> {
-    let body = api::read(body, MAX_BODY).await?;
-    match body.is_empty() {
-        true => Ok(T::default()),
-        false => serde_json::from_slice(&body).map_err(|error| bad(format!("The body: {error}."))),
     }
 }

@@ -151,8 +151,13 @@ async fn an_entry_stays_exactly_as_long_as_its_last_window() {
 async fn a_verdict_never_leaves_the_memory() {
     let server = RedisServer::start();
     let store = store(&server);
-    let refused =
-        CallError { kind: ErrorKind::BadRequest, attempts: vec![], retry_after: None, upstream: None };
+    let refused = CallError {
+        kind: ErrorKind::BadRequest,
+        attempts: vec![],
+        retry_after: None,
+        upstream: None,
+        cache: None,
+    };
     store.put(vec![(key(1), entry(Kept::Refused(Arc::new(refused))))]).await.unwrap();
     assert_eq!(server.say(&["DBSIZE"]), ":0\r\n");
 }

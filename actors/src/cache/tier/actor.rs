@@ -318,9 +318,13 @@ impl Behavior for TierActor {
         Ok(())
     }
 
-    /// What waits to be written is written, as far as the time goes.
+    /// What waits to be written is written for good, as far as the time goes.
     async fn stopped(&mut self, _: &Cx<TierNews>) {
-        let waiting = std::mem::take(&mut self.writes).into();
-        let _ = at_store(PATIENCE, self.tier.store.put(waiting)).await;
+        let (store, waiting) = (&self.tier.store, std::mem::take(&mut self.writes).into());
+        let written = async {
+            store.put(waiting).await?;
+            store.exchange(self.marks.all()).await
+        };
+        let _ = at_store(PATIENCE, written).await;
     }
 }
