@@ -20,6 +20,9 @@ use tokio::sync::watch;
 
 use super::key::Key;
 
+/// A question, and how many purges were known when it was asked: nobody joins what was begun before one (CA3).
+pub(crate) type Name = (Key, u64);
+
 /// The flights under way.
 pub(crate) struct Flights<T>(Arc<Board<T>>);
 
@@ -27,19 +30,19 @@ pub(crate) struct Flights<T>(Arc<Board<T>>);
 type Weak<T> = (u64, WeakShared<BoxFuture<'static, T>>);
 
 struct Board<T> {
-    under_way: Mutex<BTreeMap<Key, Weak<T>>>,
+    under_way: Mutex<BTreeMap<Name, Weak<T>>>,
     next: AtomicU64,
 }
 
 /// Takes a flight off the board when it has landed, or nobody waits for it any more.
 struct Landing<T> {
     board: Arc<Board<T>>,
-    key: Key,
+    name: Name,
     number: u64,
 }
 
 impl<T> Board<T> {
-    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Key, Weak<T>>> {
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Name, Weak<T>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -54,15 +57,15 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     /// The flight under this key, and whether it is a new one.
     pub(crate) fn join(
         &self,
-        key: Key,
+        name: Name,
         start: impl FnOnce() -> BoxFuture<'static, T>,
     ) -> (Shared<BoxFuture<'static, T>>, bool) {
         let mut under_way = self.0.under_way();
-        if let Some(flight) = under_way.get(&key).and_then(|(_, flight)| flight.upgrade()) {
+        if let Some(flight) = under_way.get(&name).and_then(|(_, flight)| flight.upgrade()) {
             return (flight, false);
         }
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let landing = Landing { board: self.0.clone(), key, number };
+        let landing = Landing { board: self.0.clone(), name, number };
         let work = start();
         let flight = async move {
             let _landing = landing;
@@ -70,7 +73,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         };
         let flight = flight.boxed().shared();
         if let Some(weak) = flight.downgrade() {
-            under_way.insert(key, (number, weak));
+            under_way.insert(name, (number, weak));
         }
         (flight, true)
     }
@@ -85,43 +88,43 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 impl<T> Drop for Landing<T> {
     fn drop(&mut self) {
         let mut under_way = self.board.under_way();
-        if under_way.get(&self.key).is_some_and(|(number, _)| *number == self.number) {
-            under_way.remove(&self.key);
+        if under_way.get(&self.name).is_some_and(|(number, _)| *number == self.number) {
+            under_way.remove(&self.name);
         }
     }
 }
 
 /// The streams under way whose answers will be kept.
 #[derive(Clone, Default)]
-pub(crate) struct Streams(Arc<Mutex<BTreeMap<Key, watch::Receiver<()>>>>);
+pub(crate) struct Streams(Arc<Mutex<BTreeMap<Name, watch::Receiver<()>>>>);
 
 /// The right to be the one stream under a key, until it is dropped.
 pub(crate) struct Leader {
     streams: Streams,
-    key: Key,
+    name: Name,
     _end: watch::Sender<()>,
 }
 
 impl Streams {
     /// Leads, or learns when the one that leads is over.
-    pub(crate) fn lead(&self, key: Key) -> Result<Leader, watch::Receiver<()>> {
+    pub(crate) fn lead(&self, name: Name) -> Result<Leader, watch::Receiver<()>> {
         let mut under_way = self.under_way();
-        if let Some(end) = under_way.get(&key) {
+        if let Some(end) = under_way.get(&name) {
             return Err(end.clone());
         }
         let (end, ended) = watch::channel(());
-        under_way.insert(key, ended);
-        Ok(Leader { streams: self.clone(), key, _end: end })
+        under_way.insert(name, ended);
+        Ok(Leader { streams: self.clone(), name, _end: end })
     }
 
-    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Key, watch::Receiver<()>>> {
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Name, watch::Receiver<()>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        self.streams.under_way().remove(&self.key);
+        self.streams.under_way().remove(&self.name);
     }
 }
 
@@ -131,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    const KEY: Key = Key([7; 32]);
+    const KEY: Name = (Key([7; 32]), 0);
 
     fn slow(count: &Arc<AtomicU64>) -> BoxFuture<'static, u64> {
         let count = count.clone();

@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 use super::{
     control::{CacheControl, CachePolicy, Level, Levels},
     entry::{Entry, Freshness, UnixMs, Windows},
-    flight::{Flights, Streams},
-    key::{DEFAULT_NAMESPACE, Key, Scope},
+    flight::{Flights, Name, Streams},
+    key::{Key, Scope},
     marks::{Marks, Purge},
     memory::MemoryStore,
     stats::{Efficiency, Happened, Savings},
@@ -64,6 +64,8 @@ struct Inner {
     flights: Flights<Landed>,
     streams: Streams,
     refreshing: Arc<Semaphore>,
+    /// The scope of callers who name none.
+    usual: Scope,
     clock: Arc<dyn Clock>,
     events: EventLog,
 }
@@ -78,6 +80,14 @@ pub(crate) struct Question {
     pub(crate) scope: Scope,
     pub(crate) levels: Levels,
     pub(crate) begun: UnixMs,
+    purges: u64,
+}
+
+impl Question {
+    /// Whom it may fly with.
+    pub(crate) fn flight(&self) -> Name {
+        (self.key, self.purges)
+    }
 }
 
 /// What is kept, and what it is good for to this caller.
@@ -125,6 +135,7 @@ impl Cache {
             flights: Flights::default(),
             streams: Streams::default(),
             refreshing: Arc::new(Semaphore::new(REFRESHES)),
+            usual: Scope::default(),
             clock: commons.clock.clone(),
             events: commons.events.clone(),
         };
@@ -175,14 +186,16 @@ impl Cache {
     /// The question that a request asks, or why the cache has nothing to do with it.
     pub(crate) fn question(&self, request: &Request, targets: &str) -> Result<Question, NotKept> {
         let CacheControl { tenant, namespace, levels, ttl, .. } = &request.cache;
+        let usual = &self.0.usual;
         let scope = Scope {
-            tenant: tenant.clone().unwrap_or_else(|| "".into()),
-            namespace: namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into()),
+            tenant: tenant.as_ref().unwrap_or(&usual.tenant).clone(),
+            namespace: namespace.as_ref().unwrap_or(&usual.namespace).clone(),
         };
         let sampled = ttl.is_some() || self.0.policy.load().sampled;
         let key = self.0.rules.key(request, &scope, targets, sampled)?;
-        let begun = self.0.marks.begin(self.now());
-        Ok(Question { key, scope, levels: levels.unwrap_or(Levels::ALL), begun })
+        // In this order: a purge between the two makes it fly alone, and not with those of before.
+        let (begun, purges) = (self.0.marks.begin(self.now()), self.0.marks.version());
+        Ok(Question { key, scope, levels: levels.unwrap_or(Levels::ALL), begun, purges })
     }
 
     /// The best that is kept, for this caller. A copy further down is looked for as long as none is fresh.
@@ -194,8 +207,8 @@ impl Cache {
             }
             let found = self.look(tier, question).await;
             tier.stats().add(if found.is_some() { Happened::Hit } else { Happened::Miss }, 1);
-            let Some(entry) = found else { continue };
-            let freshness = entry.windows.for_caller(self.now(), control);
+            let Some((entry, now)) = found else { continue };
+            let freshness = entry.windows.for_caller(now, control);
             if best.as_ref().is_some_and(|best| best.freshness <= freshness) {
                 continue;
             }
@@ -205,20 +218,30 @@ impl Cache {
                 break;
             }
         }
-        best.filter(|held| held.freshness != Freshness::Over)
+        match best {
+            Some(held) if held.freshness != Freshness::Fresh => self.still(question, held, control),
+            best => best,
+        }
     }
 
-    async fn look(&self, tier: &Tier, question: &Question) -> Option<Arc<Entry>> {
-        let found = match (&self.0.memory, tier.level()) {
+    /// What was found, as far as it is still good for this caller, whatever happened meanwhile.
+    pub(crate) fn still(&self, question: &Question, held: Held, control: &CacheControl) -> Option<Held> {
+        let freshness = held.entry.windows.for_caller(self.now(), control);
+        let is_good = freshness != Freshness::Over && self.0.marks.allow(&question.key, &held.entry);
+        is_good.then_some(Held { freshness, ..held })
+    }
+
+    /// What may be seen there, and when that was.
+    async fn look(&self, tier: &Tier, question: &Question) -> Option<(Arc<Entry>, UnixMs)> {
+        let entry = match (&self.0.memory, tier.level()) {
             (Some(memory), Level::Memory) => memory.find(&question.key),
             _ => tier.find(&question.key).await,
-        };
-        let is_visible = |entry: &Arc<Entry>| {
-            entry.scope == question.scope
-                && entry.windows.at(self.now()) != Freshness::Over
-                && self.0.marks.allow(&question.key, entry)
-        };
-        found.filter(is_visible)
+        }?;
+        let now = self.now();
+        let is_visible = entry.scope == question.scope
+            && entry.windows.at(now) != Freshness::Over
+            && self.0.marks.allow(&question.key, &entry);
+        is_visible.then_some((entry, now))
     }
 
     /// Copies what was found into the faster tiers, with its instants (CA1).

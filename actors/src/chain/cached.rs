@@ -5,6 +5,7 @@
 //! than an error. Which tier keeps what is not known here.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -36,10 +37,13 @@ struct Visit<'a> {
     cache: &'a Cache,
     request: &'a Request,
     question: &'a Question,
+    /// When its caller began to wait.
+    started: Instant,
 }
 
 /// Asks for a whole answer.
 pub(super) async fn whole(chain: &Chain, cache: &Cache, request: &Request) -> Result<Reply, CallError> {
+    let started = chain.commons.now();
     let question = match cache.question(request, chain.identity()) {
         Ok(question) => question,
         Err(why) => {
@@ -47,8 +51,8 @@ pub(super) async fn whole(chain: &Chain, cache: &Cache, request: &Request) -> Re
             return Ok(reply(full, Story { cache: Some(CacheStory::Bypassed(why)), ..story }));
         }
     };
-    let visit = Visit { chain, cache, request, question: &question };
-    match cache.find(&question, &request.cache).await {
+    let visit = Visit { chain, cache, request, question: &question, started };
+    match visit.look().await {
         Some(held) if held.freshness <= Freshness::Stale => visit.give_whole(&held, Vec::new()),
         held => visit.fetch_whole(held).await,
     }
@@ -60,6 +64,7 @@ pub(super) async fn stream(
     cache: &Cache,
     request: &Request,
 ) -> Result<ReplyStream, CallError> {
+    let started = chain.commons.now();
     let question = match cache.question(request, chain.identity()) {
         Ok(question) => question,
         Err(why) => {
@@ -68,14 +73,23 @@ pub(super) async fn stream(
             return Ok(stream);
         }
     };
-    let visit = Visit { chain, cache, request, question: &question };
-    match cache.find(&question, &request.cache).await {
+    let visit = Visit { chain, cache, request, question: &question, started };
+    match visit.look().await {
         Some(held) if held.freshness <= Freshness::Stale => visit.give_stream(&held, Vec::new()),
         held => visit.fetch_stream(held).await,
     }
 }
 
-impl Visit<'_> {
+impl<'a> Visit<'a> {
+    /// The best that is kept, as far as it is found in time.
+    async fn look(self) -> Option<Held> {
+        let looking = self.cache.find(self.question, &self.request.cache);
+        match self.patience() {
+            Some(patience) => tokio::time::timeout(patience, looking).await.unwrap_or(None),
+            None => looking.await,
+        }
+    }
+
     async fn fetch_whole(self, held: Option<Held>) -> Result<Reply, CallError> {
         let (landed, joined) = self.land().await;
         match landed {
@@ -124,7 +138,7 @@ impl Visit<'_> {
         }
         let until = self.patience().map(|patience| self.chain.commons.now() + patience);
         loop {
-            let (flight, leads) = self.cache.flights().join(self.question.key, || self.flight());
+            let (flight, leads) = self.cache.flights().join(self.question.flight(), || self.flight());
             let landed = match until {
                 Some(until) => tokio::time::timeout_at(until.into(), flight).await,
                 None => Ok(flight.await),
@@ -137,16 +151,34 @@ impl Visit<'_> {
         }
     }
 
+    /// How much longer the caller waits for an answer to begin.
     fn patience(self) -> Option<Duration> {
-        self.request.patience.into_iter().chain(self.request.timeout).min()
+        let patience = self.request.patience.into_iter().chain(self.request.timeout).min();
+        patience.map(|patience| patience.saturating_sub(self.spent()))
+    }
+
+    fn spent(self) -> Duration {
+        self.chain.commons.now().saturating_duration_since(self.started)
+    }
+
+    /// The request, with as much time as is left of it: looking and waiting took some.
+    fn rest(self) -> Cow<'a, Request> {
+        let spent = self.spent();
+        if spent.is_zero() {
+            return Cow::Borrowed(self.request);
+        }
+        let left = |time: Option<Duration>| time.map(|time| time.saturating_sub(spent));
+        let (timeout, patience) = (left(self.request.timeout), left(self.request.patience));
+        Cow::Owned(Request { timeout, patience, ..self.request.clone() })
     }
 
     /// A flight that belongs to nobody alone.
     fn flight(self) -> BoxFuture<'static, Landed> {
         let (chain, cache) = (self.chain.clone(), self.cache.clone());
-        let (request, question) = (self.request.clone(), self.question.clone());
+        let (request, question, started) = (self.request.clone(), self.question.clone(), self.started);
         async move {
-            Visit { chain: &chain, cache: &cache, request: &request, question: &question }.fly().await
+            let (chain, cache, request, question) = (&chain, &cache, &request, &question);
+            Visit { chain, cache, request, question, started }.fly().await
         }
         .boxed()
     }
@@ -154,7 +186,7 @@ impl Visit<'_> {
     /// Asks the providers, and keeps what they answer.
     async fn fly(self) -> Landed {
         let started = self.chain.commons.now();
-        let landed = self.chain.ask_whole(self.request).await;
+        let landed = self.chain.ask_whole(&self.rest()).await;
         let took = self.chain.commons.now().saturating_duration_since(started);
         match &landed {
             Ok((full, story)) => self.keep(full, story, took),
@@ -204,13 +236,13 @@ impl Visit<'_> {
         if control.no_cache || control.no_store || control.only_if_cached {
             return Ok(None);
         }
-        let mut ended = match self.cache.streams().lead(self.question.key) {
+        let mut ended = match self.cache.streams().lead(self.question.flight()) {
             Ok(leader) => return Ok(Some(leader)),
             Err(ended) => ended,
         };
         let patience = self.patience().unwrap_or(FOLLOW).min(FOLLOW);
         let _ = tokio::time::timeout(patience, ended.changed()).await;
-        match self.cache.find(self.question, control).await {
+        match self.look().await {
             Some(kept) if kept.freshness == Freshness::Fresh => Err(kept),
             _ => Ok(None),
         }
@@ -219,7 +251,7 @@ impl Visit<'_> {
     async fn ask_stream(self) -> Result<ReplyStream, CallError> {
         match self.request.cache.only_if_cached {
             true => Err(CallError::unasked(ErrorKind::NotCached)),
-            false => self.chain.ask_stream(self.request).await,
+            false => self.chain.ask_stream(&self.rest()).await,
         }
     }
 
@@ -290,18 +322,19 @@ impl Visit<'_> {
         let (chain, cache) = (self.chain.clone(), self.cache.clone());
         let (request, question) = (self.request.clone(), self.question.clone());
         self.chain.commons.tasks.spawn(async move {
-            let visit = Visit { chain: &chain, cache: &cache, request: &request, question: &question };
-            visit.fetch_anew().await;
+            let (chain, cache, request, question) = (&chain, &cache, &request, &question);
+            let started = chain.commons.now();
+            Visit { chain, cache, request, question, started }.fetch_anew().await;
             drop(place);
         });
     }
 
     async fn fetch_anew(self) {
         if !self.request.stream {
-            self.cache.flights().join(self.question.key, || self.flight()).0.await.ok();
+            self.cache.flights().join(self.question.flight(), || self.flight()).0.await.ok();
             return;
         }
-        let Ok(leader) = self.cache.streams().lead(self.question.key) else { return };
+        let Ok(leader) = self.cache.streams().lead(self.question.flight()) else { return };
         let started = self.chain.commons.now();
         if let Ok(mut stream) = self.chain.ask_stream(self.request).await {
             stream.record(self.recorder(&stream.story, started, Some(leader)));
@@ -309,9 +342,10 @@ impl Visit<'_> {
         }
     }
 
-    /// An old entry, when it is better than this error.
+    /// An old entry, when it is better than this error, and still is: the providers had their time.
     fn better_than(self, error: &CallError, held: Option<Held>) -> Option<Held> {
         let old = held.filter(|_| !is_verdict(error.kind));
+        let old = old.and_then(|held| self.cache.still(self.question, held, &self.request.cache));
         if old.is_none() {
             self.count(Use::Miss, None);
         }

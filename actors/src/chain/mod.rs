@@ -172,6 +172,8 @@ fn calls_total(chain: &str, outcome: &'static str) -> Counter {
 #[cfg(test)]
 mod budget_tests;
 #[cfg(test)]
+mod cached_late_tests;
+#[cfg(test)]
 mod cached_tests;
 #[cfg(test)]
 mod chaos_tests;
