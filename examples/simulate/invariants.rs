@@ -30,6 +30,8 @@ pub(crate) struct Story {
     pub(crate) reloads: usize,
     pub(crate) outages: usize,
     pub(crate) probes: usize,
+    /// What was told of the caches.
+    pub(crate) kept: Vec<String>,
 }
 
 impl Story {
@@ -47,6 +49,7 @@ impl Story {
             reloads: stage.reloads,
             outages: modes.windows(2).filter(|two| !is_lost(&two[0].1) && is_lost(&two[1].1)).count(),
             probes: stage.cast.iter().map(|engagement| engagement.diary().probes.len()).sum(),
+            kept: Vec::new(),
         }
     }
 

@@ -5,13 +5,14 @@
 //! are taken out by an operator and lose their network; workers panic in every callback and while they are dropped,
 //! hang and do not start, subscribers panic, an operator ends, revives and adds actors, clients call and leave
 //! ([`meddling`], [`cast`], [`workers`], [`clients`]). During all of it, and after it, the [`invariants`] must hold, those
-//! of the [`circuits`] among them; each tenth seed is played twice and must tell the same story. A seed that fails
+//! of the [`circuits`] among them; each third seed also plays [`caches`], and each tenth seed is played twice and must tell the same story. A seed that fails
 //! prints the line that replays it. Run it with `cargo run --release --example simulate -- --seeds 1000`, or with
 //! `--seed N` for one.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // Printing is what an example does.
 
 mod audience;
+mod caches;
 mod cast;
 mod circuits;
 mod clients;
@@ -33,6 +34,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const CLIENTS: usize = 6;
 /// Of so many seeds one is played twice.
 const EVERY_SO_MANY: u64 = 10;
+/// Of so many seeds one plays caches too.
+const CACHES: u64 = 3;
 /// How long faults come.
 const TROUBLE: Duration = Duration::from_secs(120);
 /// How long the system has to come back: longer than the longest open time of a circuit.
@@ -103,9 +106,11 @@ async fn play(seed: u64) -> Result<Story, String> {
     let calls = all_calls(running).await?;
     tokio::time::sleep(RECOVERY / 2).await;
     settle().await;
-    let story = invariants::check(&stage, &calls)?;
-
+    let mut story = invariants::check(&stage, &calls)?;
     invariants::after_the_end(stage).await?;
+    if seed % CACHES == 0 {
+        story.kept = caches::play(seed).await.map_err(|broken| format!("caches: {broken}"))?;
+    }
     Ok(story)
 }
 

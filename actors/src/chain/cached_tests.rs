@@ -262,8 +262,9 @@ async fn what_is_broken_cut_short_or_refused_is_never_kept() {
             }
         }
     }
-    cached.fake.next([Act::Refuse(0)]);
+    cached.fake.next([Act::Refuse(0), Act::Refuse(2)]);
     cached.call("q").await.unwrap();
+    assert_eq!(cached.stream("q").await.unwrap().1.len(), 5);
     let only = CacheControl { only_if_cached: true, ..CacheControl::default() };
     let request = asked("q", only);
     assert_eq!(cached.chat().stream(request.clone()).await.err().unwrap().kind, ErrorKind::NotCached); // CA5

@@ -54,7 +54,8 @@ impl Recorder {
             return true;
         }
         let after = self.cache.clock().now().saturating_duration_since(self.started);
-        self.finish = frame.finish.max(self.finish);
+        let refused = (frame.kind == FrameKind::Refusal).then_some(Finish::Refused);
+        self.finish = frame.finish.max(refused).max(self.finish);
         self.entry.usage = frame.usage.or(self.entry.usage);
         self.bytes += frame.bytes.len();
         self.entry.took_ms = after.as_millis() as u64;
