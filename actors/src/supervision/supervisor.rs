@@ -4,7 +4,7 @@
 //! own [`first_start`]. [`kid`] is what it keeps of one child, [`telling`] what it tells of it, [`orders`] what can
 //! be asked of it by name.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use self::kid::Kid;
 use super::{
@@ -29,12 +29,17 @@ mod kid;
 mod orders;
 mod telling;
 
+/// A restart whose start takes longer than this is no instant one.
+const SLOW_START: Duration = Duration::from_millis(50);
+
 /// What a supervisor is told: by its own tasks, and through [`Children`].
 pub struct ChildNews(pub(super) News);
 
 pub(super) enum News {
     /// A new life runs.
     Started(Id, u64, Running),
+    /// A start takes long.
+    Delayed(Id, u64),
     /// A life ended, or could not be started.
     Exited(Id, u64, Exit),
     /// A wait is over: for a backoff, or for a child to end.
@@ -100,7 +105,7 @@ impl Supervisor {
     fn adopt(&mut self, child: Id, incarnation: u64, running: Running, cx: &Cx<ChildNews>) {
         let Some(kid) = self.kids.get_mut(&child) else { return };
         (kid.beat, kid.ping) = ((running.beats(), cx.commons().now()), (0, cx.commons().now()));
-        kid.running = Some(running);
+        (kid.running, kid.lived, kid.untold) = (Some(running), true, None);
         kid.spec.report(Health::Ok, "");
         kid.answer(true, None);
         cx.commons().events.publish(EventKind::ActorUp { actor: kid.spec.path().clone(), incarnation });
@@ -162,7 +167,9 @@ impl Supervisor {
         kid.spec.publish(SlotState::Starting);
         let (spec, commons, parent, me) = (kid.spec.clone(), cx.commons().clone(), cx.cell(), cx.mailbox());
         cx.spawn(async move {
-            let exit = match spec.launch(Some(parent), commons, incarnation).await {
+            let launch = spec.launch(Some(parent), commons, incarnation);
+            let delayed = || me.tell(ChildNews(News::Delayed(child, incarnation)));
+            let exit = match tell_if_slow(launch, delayed).await {
                 Ok((running, ended)) => {
                     me.tell(ChildNews(News::Started(child, incarnation, running)));
                     ended.exit().await
@@ -248,6 +255,18 @@ impl Supervisor {
     }
 }
 
+/// A start that is done at once sets no timer.
+async fn tell_if_slow<T>(start: impl Future<Output = T>, delayed: impl FnOnce()) -> T {
+    let mut start = pin!(start);
+    match tokio::time::timeout(SLOW_START, &mut start).await {
+        Ok(done) => done,
+        Err(_) => {
+            delayed();
+            start.await
+        }
+    }
+}
+
 impl Behavior for Supervisor {
     type Msg = ChildNews;
 
@@ -259,6 +278,10 @@ impl Behavior for Supervisor {
     async fn handle(&mut self, news: ChildNews, cx: &Cx<ChildNews>) -> Result<(), Failure> {
         match news.0 {
             News::Started(child, incarnation, life) => self.started(child, incarnation, life, cx),
+            News::Delayed(child, incarnation) => {
+                self.delayed(child, incarnation);
+                Ok(())
+            }
             News::Exited(child, incarnation, exit) => self.exited(child, incarnation, exit, cx),
             News::Waited(event) => self.waited(event, cx),
             News::Sweep => self.sweep(cx),

@@ -39,6 +39,10 @@ pub(super) struct Kid {
     /// What it has to be done with in time.
     pub(super) wait: Option<Timer>,
     pub(super) last_exit: Option<Exit>,
+    /// Was it up since its last restart was told of? If not, a start has failed.
+    pub(super) lived: bool,
+    /// What the health board is told if an instant restart turns out to be none.
+    pub(super) untold: Option<Arc<str>>,
     pub(super) waiters: Vec<Waiter>,
 }
 
@@ -52,6 +56,8 @@ impl Kid {
             ping: never,
             wait: None,
             last_exit: None,
+            lived: false,
+            untold: None,
             waiters: Vec::new(),
         }
     }

@@ -4,13 +4,20 @@
 
 use std::time::Duration;
 
-use super::{ChildNews, Supervisor};
+use super::{ChildNews, Supervisor, kid::Kid};
 use crate::{
     event::EventKind,
     mode::board::Health,
     shell::{Cx, Exit},
-    supervision::{decision::Id, slot::SlotState},
+    supervision::{decision::Id, policy::Strategy, slot::SlotState},
 };
+
+impl Kid {
+    fn say_waiting(&self, reason: &str, ms: u64) {
+        let text = format!("{reason}; it restarts in {ms} ms and callers keep its last decision");
+        self.spec.report(Health::Degraded, &text);
+    }
+}
 
 impl Supervisor {
     /// That a child, and perhaps others along with it, are to be restarted for its end.
@@ -20,15 +27,25 @@ impl Supervisor {
     }
 
     pub(super) fn say_restarting(&mut self, child: Id, attempt: u32, delay: Duration, cx: &Cx<ChildNews>) {
-        let Some(kid) = self.kids.get(&child) else { return };
+        let alone = self.policy.strategy == Strategy::OneForOne;
+        let Some(kid) = self.kids.get_mut(&child) else { return };
         let (actor, reason) = (kid.spec.path().clone(), self.blamed.clone());
         let restart_in_ms = delay.as_millis() as u64;
         let at_unix_ms = (cx.commons().clock.unix_time() + delay).as_millis() as u64;
         kid.spec.publish(SlotState::Restarting { attempt, at_unix_ms });
         metrics::counter!("mainstay_actor_restarts_total", "child" => actor.clone()).increment(1);
-        let text = format!("{reason}; it restarts in {restart_in_ms} ms and callers keep its last decision");
-        kid.spec.report(Health::Degraded, &text);
+        match std::mem::take(&mut kid.lived) && alone && delay.is_zero() {
+            true => kid.untold = Some(reason.clone()),
+            false => kid.say_waiting(&reason, restart_in_ms),
+        }
         cx.commons().events.publish(EventKind::ActorRestarting { actor, reason, attempt, restart_in_ms });
+    }
+
+    /// An instant restart is an event and no trouble, unless its start takes long.
+    pub(super) fn delayed(&mut self, child: Id, incarnation: u64) {
+        let kid = self.is_current(child, incarnation).then(|| self.kids.get_mut(&child)).flatten();
+        let Some(kid) = kid else { return };
+        kid.untold.take().into_iter().for_each(|reason| kid.say_waiting(&reason, 0));
     }
 
     /// A failure without another life is a trouble; an end in order, or one that was asked for, is not. After

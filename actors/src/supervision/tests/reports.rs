@@ -3,7 +3,10 @@
 use futures_util::StreamExt;
 
 use super::*;
-use crate::event::Heard;
+use crate::{
+    backoff::{Backoff, Jitter},
+    event::Heard,
+};
 
 #[tokio::test(start_paused = true)]
 async fn every_lifecycle_change_is_a_numbered_event_and_a_late_reader_is_told_its_gap() {
@@ -83,5 +86,62 @@ async fn a_failure_that_says_too_much_is_cut_short_wherever_it_is_told() {
             assert!(text.contains(" long so "), "{text}");
             assert!(text.len() < 20_000, "{} characters", text.len()); // A5
         }
+    }
+}
+
+fn at_once() -> RestartPolicy {
+    let backoff = Backoff { min: Duration::ZERO, max: Duration::ZERO, jitter: Jitter::Full };
+    RestartPolicy { backoff, ..RestartPolicy::default() }
+}
+
+const TENTH: Duration = Duration::from_millis(100);
+
+/// The modes that followed on a crash within a tenth of a second.
+async fn modes_after_a_crash(workers: &Workers) -> Vec<Mode> {
+    workers.handles[0].tell(Order::Panic).unwrap();
+    tokio::time::sleep(TENTH).await;
+    let modes = workers.told().into_iter().filter_map(|event| match event {
+        EventKind::ModeChanged { to, .. } => Some(to),
+        _ => None,
+    });
+    modes.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instant_restart_is_an_event_and_no_reason() {
+    let workers = workers_under(at_once(), 1, |_| (), |spec| spec).await.unwrap();
+    assert_eq!(modes_after_a_crash(&workers).await, []); // B1
+    assert_eq!(workers.life(0), 2);
+    let restarts = workers.told().into_iter().filter(|e| matches!(e, EventKind::ActorRestarting { .. }));
+    assert_eq!(restarts.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_takes_long_is_a_reason_until_it_is_done() {
+    let workers = workers_under(at_once(), 1, |_| (), |spec| spec).await.unwrap();
+    workers.plans[0].slow_start.store(3, Ordering::Relaxed);
+    assert_eq!(modes_after_a_crash(&workers).await, [Mode::Degraded]); // B1
+    let reason = workers.tree.system().mode().snapshot().reasons[0].text.clone();
+    assert!(reason.starts_with("root/crew/0 panicked: told to"), "{reason}");
+    workers.up_again(0).await;
+    settle().await;
+    assert_eq!(workers.tree.system().mode().now(), Mode::Normal);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_fails_is_a_reason_until_one_succeeds() {
+    let workers = workers_under(at_once(), 1, |_| (), |spec| spec).await.unwrap();
+    workers.plans[0].failing_starts.store(2, Ordering::Relaxed);
+    assert_eq!(modes_after_a_crash(&workers).await, [Mode::Degraded, Mode::Normal]); // B1
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_that_waits_for_others_is_a_reason() {
+    for strategy in [Strategy::OneForAll, Strategy::RestForOne] {
+        let policy = RestartPolicy { strategy, ..at_once() };
+        let workers = workers_under(policy, 2, |_| (), |spec| spec).await.unwrap();
+        let modes = modes_after_a_crash(&workers).await;
+        assert_eq!(modes.first(), Some(&Mode::Degraded), "{strategy:?}"); // B1
+        assert_eq!(modes.last(), Some(&Mode::Normal), "{strategy:?}");
     }
 }
