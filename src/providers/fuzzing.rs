@@ -9,11 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use mainstay_actors::{
     call::{Allowance, Allowances, Api, Frame, FrameKind, Request},
     error::{ErrorKind, ProviderError},
 };
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::{
