@@ -9,17 +9,23 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use clap::Args;
+use http::{
+    HeaderValue, Method, Request, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 use http_body_util::{BodyExt, Limited};
-use reqwest::{Client, Method, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tokio::time::timeout;
+use url::Url;
 
 use super::Stopped;
 use crate::{
     Config,
     config::AdminConfig,
-    providers::{check_address, http_client},
+    providers::{HttpClient, check_address, http_client},
 };
 
 /// Reaching this machine takes no time, and another one not much.
@@ -42,7 +48,7 @@ pub(super) struct AdminArgs {
 
 /// The admin API of a running gateway.
 pub(super) struct Admin {
-    http: Client,
+    http: HttpClient,
     url: Url,
     token: Option<SecretString>,
 }
@@ -73,23 +79,10 @@ impl Admin {
         path: &[&str],
         body: Option<Value>,
     ) -> Result<Value, Stopped> {
-        let mut url = self.url.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("admin").extend(path);
-        }
-        let mut request = self.http.request(method, url).timeout(ANSWER);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token.expose_secret());
-        }
-        if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
-        }
         let failed = |problem: String| Stopped::new(Stopped::FAILED, problem);
-        let answer = request.send().await.map_err(|error| failed(self.unreachable(&error)))?;
-        let status = answer.status();
-        let body = Limited::new(reqwest::Body::from(answer), MAX_ANSWER).collect().await;
-        let body = body.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
-        let body: Value = body.unwrap_or_default();
+        let request = self.request(method, path, body).map_err(failed)?;
+        let answer = timeout(ANSWER, self.exchange(request)).await;
+        let (status, body) = answer.unwrap_or_else(|_| Err(self.broken("too slow"))).map_err(failed)?;
         match status {
             StatusCode::OK if body.is_object() => Ok(body),
             status => Err(failed(match body["detail"].as_str() {
@@ -99,18 +92,44 @@ impl Admin {
         }
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> String {
-        let Self { url, .. } = self;
-        match error.is_connect() {
-            true => format!(
-                "nobody listens at {url}: start the gateway, or name its admin API with --admin URL or \
-                 --config PATH"
-            ),
-            false => format!(
-                "no answer from {url} ({}): try again",
-                if error.is_timeout() { "too slow" } else { "broken off" }
-            ),
+    fn request(&self, method: Method, path: &[&str], body: Option<Value>) -> Result<Request<Bytes>, String> {
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("admin").extend(path);
         }
+        let mut request = Request::builder().method(method).uri(url.as_str());
+        if let Some(token) = &self.token {
+            let value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
+            let wrong = |_| "the admin token holds characters that no header can carry".to_string();
+            request = request.header(AUTHORIZATION, value.map_err(wrong)?);
+        }
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let body = body.map(|body| body.to_string().into()).unwrap_or_default();
+        request.body(body).map_err(|_| format!("{} cannot be asked: name another address", self.url))
+    }
+
+    async fn exchange(&self, request: Request<Bytes>) -> Result<(StatusCode, Value), String> {
+        let answer = self.http.send(request).await.map_err(|error| match error.is_connect() {
+            true => self.nobody(),
+            false => self.broken("broken off"),
+        })?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+        let body = body.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
+        Ok((status, body.unwrap_or_default()))
+    }
+
+    fn nobody(&self) -> String {
+        let Self { url, .. } = self;
+        format!(
+            "nobody listens at {url}: start the gateway, or name its admin API with --admin URL or --config PATH"
+        )
+    }
+
+    fn broken(&self, why: &str) -> String {
+        format!("no answer from {} ({why}): try again", self.url)
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
-use reqwest::Method;
+use http::Method;
 use serde_json::{Value, json};
 
 use super::{

@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
+use http::Method;
 use jiff::Timestamp;
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
-use reqwest::Url;
+use http::Uri;
+use url::Url;
 
 use super::wire::BadProvider;
 
 /// Says what is wrong with a `base_url` that cannot be used.
 pub(crate) fn check(base_url: &str, with_key: bool) -> Result<(), BadProvider> {
-    base(base_url, with_key).map(|_| ())
+    route(&base(base_url, with_key)?, "models").map(|_| ())
 }
 
 /// The address that routes are added to.
@@ -38,10 +39,10 @@ pub(super) fn base(base_url: &str, with_key: bool) -> Result<Url, BadProvider> {
 }
 
 /// The address of one API below `base`.
-pub(super) fn route(base: &Url, name: &str) -> Url {
+pub(super) fn route(base: &Url, name: &str) -> Result<Uri, BadProvider> {
     let mut url = base.clone();
     url.set_path(&format!("{}/{name}", base.path().trim_end_matches('/')));
-    url
+    url.as_str().parse().map_err(|_| BadProvider::new("base_url holds characters that no request can carry"))
 }
 
 fn is_loopback(url: &Url) -> bool {

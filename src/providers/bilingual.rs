@@ -6,10 +6,9 @@ use mainstay_actors::{
     error::ProviderError,
     ports::{Provider, ProviderCall},
 };
-use reqwest::Client;
 use secrecy::SecretString;
 
-use super::{anthropic::Anthropic, openai::OpenAi, wire::BadProvider};
+use super::{anthropic::Anthropic, client::HttpClient, openai::OpenAi, wire::BadProvider};
 
 /// A server of both dialects under one address.
 #[derive(Debug)]
@@ -20,7 +19,7 @@ pub struct Bilingual {
 
 impl Bilingual {
     /// A server at `base_url` (with its `/v1`), asked with `key`.
-    pub fn new(http: Client, base_url: &str, key: Option<SecretString>) -> Result<Self, BadProvider> {
+    pub fn new(http: HttpClient, base_url: &str, key: Option<SecretString>) -> Result<Self, BadProvider> {
         Ok(Self {
             openai: OpenAi::new(http.clone(), base_url, key.clone())?,
             anthropic: Anthropic::new(http, base_url, key)?,

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use mainstay_actors::{
     call::{Frame, FrameKind, FrameStream},
     error::{ErrorKind, ProviderError},
 };
-use reqwest::Response;
 use tokio::time::timeout;
 
 use super::{
@@ -25,15 +26,15 @@ const SETTLE: Duration = Duration::from_millis(250);
 
 /// The events of one answer.
 pub(super) struct Events<D> {
-    response: Response,
+    body: Incoming,
     splitter: Splitter,
     dialect: D,
     secrets: Redactor,
 }
 
 impl<D: Dialect> Events<D> {
-    pub(super) fn new(response: Response, secrets: Redactor) -> Box<Self> {
-        Box::new(Self { response, splitter: Splitter::default(), dialect: D::default(), secrets })
+    pub(super) fn new(body: Incoming, secrets: Redactor) -> Box<Self> {
+        Box::new(Self { body, splitter: Splitter::default(), dialect: D::default(), secrets })
     }
 
     /// The stream is over after its end, and after an error.
@@ -42,7 +43,7 @@ impl<D: Dialect> Events<D> {
             let Some(mut events) = events else { return Ok(None) };
             let Some(frame) = events.next().await? else { return Ok(None) };
             if frame.kind == FrameKind::End {
-                tokio::spawn(settle(events.response));
+                tokio::spawn(settle(events.body));
                 return Ok(Some((frame, None)));
             }
             Ok(Some((frame, Some(events))))
@@ -54,9 +55,10 @@ impl<D: Dialect> Events<D> {
             if let Some(event) = self.splitter.next_event().map_err(|e| malformed(e.to_string()))? {
                 return self.frame(event).map(Some);
             }
-            match self.response.chunk().await.map_err(|e| broken(e, &self.secrets))? {
-                Some(chunk) => self.splitter.push(chunk),
-                None => return self.last(),
+            let Some(frame) = self.body.frame().await else { return self.last() };
+            let frame = frame.map_err(|e| broken(&e, &self.secrets))?;
+            if let Ok(chunk) = frame.into_data() {
+                self.splitter.push(chunk);
             }
         }
     }
@@ -80,6 +82,6 @@ impl<D: Dialect> Events<D> {
 
 /// An HTTP/1.1 connection can serve the next request only after the body's end, which comes a moment after
 /// the dialect's own and which nobody else waits for.
-async fn settle(mut response: Response) {
-    let _ = timeout(SETTLE, response.chunk()).await;
+async fn settle(mut body: Incoming) {
+    let _ = timeout(SETTLE, body.frame()).await;
 }

@@ -9,13 +9,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use mainstay_actors::{
     cache::key::Scope,
     call::{Allowance, Allowances, Api, Frame, FrameKind, Request},
     error::{ErrorKind, ProviderError},
     ports::CacheRules,
 };
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::{

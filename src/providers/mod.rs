@@ -7,6 +7,7 @@ mod address;
 pub mod anthropic;
 pub mod bilingual;
 mod body;
+mod client;
 mod dialect;
 mod errors;
 mod events;
@@ -28,7 +29,8 @@ mod wire;
 
 pub(crate) use address::check as check_address;
 pub use body::{Asked, read, with_model};
-pub use refusal::BadRequest;
 #[cfg(feature = "redis")]
-pub(crate) use wire::tls;
-pub use wire::{BadProvider, http_client};
+pub(crate) use client::tls;
+pub use client::{HttpClient, http_client};
+pub use refusal::BadRequest;
+pub use wire::BadProvider;

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    client::HttpClient,
     http_client,
     scripted::{Script, Scripted},
 };
@@ -26,7 +27,7 @@ pub(super) const KEY: &str = "key-0123456789abcdef";
 /// Long beside any answer here; a silent provider costs a test this much.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-pub(super) fn http() -> reqwest::Client {
+pub(super) fn http() -> HttpClient {
     http_client(Duration::from_secs(5)).unwrap()
 }
 

@@ -4,20 +4,22 @@
 //! this process goes to the configured host and nowhere else. Every body is bounded while it is read.
 
 use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
+    header::{ACCEPT_ENCODING, CONTENT_TYPE},
+};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use mainstay_actors::{
     call::{FullReply, ProviderReply, StreamReply},
     error::{ErrorKind, ProviderError},
     ports::ProviderCall,
 };
-use reqwest::{
-    Client, Response, Url,
-    header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
-};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     body::outgoing,
+    client::HttpClient,
     dialect::{Dialect, Whole, malformed},
     errors::{self, MAX_ERROR_BODY, Told},
     events::Events,
@@ -28,15 +30,17 @@ use super::{
 /// The largest whole answer that is taken, in bytes.
 const MAX_ANSWER: usize = 16 << 20;
 
+type Response = http::Response<Incoming>;
+
 /// A server, and what every request to it carries.
 pub(super) struct Upstream {
-    http: Client,
+    http: HttpClient,
     headers: HeaderMap,
     secrets: Redactor,
 }
 
 impl Upstream {
-    pub(super) fn new(http: Client) -> Self {
+    pub(super) fn new(http: HttpClient) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -53,19 +57,16 @@ impl Upstream {
     /// Sends the call's request to `url` with `more` headers, and judges what comes back.
     pub(super) async fn ask<D: Dialect>(
         &self,
-        url: &Url,
-        more: HeaderMap,
+        url: &Uri,
+        mut more: HeaderMap,
         call: ProviderCall<'_>,
     ) -> Result<ProviderReply, ProviderError> {
         let body = outgoing(call.request, call.model)
             .map_err(|wrong| ProviderError::new(ErrorKind::BadRequest, wrong))?;
-        let mut headers = self.headers.clone();
-        headers.extend(more);
         if let Ok(id) = HeaderValue::from_str(call.id) {
-            headers.insert("x-request-id", id);
+            more.insert("x-request-id", id);
         }
-        let sent = self.http.post(url.clone()).headers(headers).body(body).send().await;
-        let response = sent.map_err(|e| broken(e, &self.secrets))?;
+        let response = self.send(Method::POST, url, more, body).await?;
         match (response.status().is_success(), call.request.stream) {
             (false, _) => Err(self.refused(response).await),
             (true, false) => self.whole::<D>(response).await.map(ProviderReply::Full),
@@ -75,15 +76,27 @@ impl Upstream {
 
     /// Asks `url` for nothing but an answer. That proves that the server can be reached and is awake, and nothing
     /// of any model behind it.
-    pub(super) async fn probe(&self, url: &Url, more: HeaderMap) -> Result<(), ProviderError> {
-        let mut headers = self.headers.clone();
-        headers.extend(more);
-        let sent = self.http.get(url.clone()).headers(headers).send().await;
-        let response = sent.map_err(|e| broken(e, &self.secrets))?;
+    pub(super) async fn probe(&self, url: &Uri, more: HeaderMap) -> Result<(), ProviderError> {
+        let response = self.send(Method::GET, url, more, Bytes::new()).await?;
         match response.status().is_success() {
             true => Ok(()),
             false => Err(self.refused(response).await),
         }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: &Uri,
+        more: HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, ProviderError> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = url.clone();
+        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().extend(more);
+        self.http.send(request).await.map_err(|e| broken(&e, &self.secrets))
     }
 
     async fn refused(&self, response: Response) -> ProviderError {
@@ -112,18 +125,18 @@ impl Upstream {
             let error = error.unwrap_or_else(|| malformed("a stream was asked for, and something else came"));
             return Err(ProviderError { request_id, ..error });
         }
-        let events = Events::<D>::new(response, self.secrets.clone());
+        let events = Events::<D>::new(response.into_body(), self.secrets.clone());
         Ok(StreamReply { request_id, allowances, ..StreamReply::new(events.into_frames()) })
     }
 
     async fn read(&self, response: Response, limit: usize) -> Result<Bytes, ProviderError> {
-        let body = Limited::new(reqwest::Body::from(response), limit).collect().await;
-        body.map(|body| body.to_bytes()).map_err(|error| match error.downcast::<reqwest::Error>() {
-            Ok(error) => broken(*error, &self.secrets),
-            Err(error) if error.is::<LengthLimitError>() => {
+        let body = Limited::new(response.into_body(), limit).collect().await;
+        body.map(|body| body.to_bytes()).map_err(|error| {
+            if error.is::<LengthLimitError>() {
                 malformed(format!("the answer is larger than {limit} bytes"))
+            } else {
+                broken(&*error, &self.secrets)
             }
-            Err(error) => ProviderError::new(ErrorKind::Reset, self.secrets.line(&error.to_string())),
         })
     }
 }

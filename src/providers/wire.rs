@@ -1,21 +1,13 @@
-//! The HTTP client below the dialects, and whose fault it is when the wire fails.
+//! Whose fault it is when the wire fails.
 //!
-//! Everything that an HTTP client does by itself is turned off here: the runtime above decides about retries,
-//! and nobody decides about redirects or proxies.
+//! Failures only: what a server answers is judged in [`errors`](super::errors).
 
-use std::{io, time::Duration};
+use std::{error::Error, io};
 
+use hyper_util::client::legacy;
 use mainstay_actors::error::{ErrorKind, ProviderError};
-use reqwest::Client;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::redact::Redactor;
-
-/// Connections kept open to one host while nobody uses them.
-const IDLE_CONNECTIONS: usize = 64;
-
-/// How long they are kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A provider's settings that cannot work; says what to change.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -28,63 +20,22 @@ impl BadProvider {
     }
 }
 
-/// An HTTP client that does what it is told and nothing else: no redirects, proxies, cookies, retries or
-/// decompression. One client serves any number of providers.
-///
-/// `connect` limits how long a connection may take to come up, TLS included; without it, the machine's own
-/// limit holds. Certificates are checked against
-/// the system's roots, read once, here.
-pub fn http_client(connect: impl Into<Option<Duration>>) -> Result<Client, BadProvider> {
-    let builder = Client::builder()
-        .tls_backend_preconfigured(tls()?)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .referer(false)
-        .http1_only()
-        .tcp_nodelay(true)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .user_agent(concat!("mainstay/", env!("CARGO_PKG_VERSION")));
-    let builder = match connect.into() {
-        Some(limit) => builder.connect_timeout(limit),
-        None => builder,
-    };
-    builder.build().map_err(|e| BadProvider::new(format!("the HTTP client cannot be built: {e}")))
-}
-
-pub(crate) fn tls() -> Result<ClientConfig, BadProvider> {
-    let mut roots = RootCertStore::empty();
-    let (usable, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if usable == 0 {
-        tracing::warn!("no root certificates found: everything over TLS will fail; install ca-certificates");
-    }
-    // Named, not the process's default: a host application may have installed another.
-    let provider = rustls::crypto::ring::default_provider();
-    let config = ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .map_err(|e| BadProvider::new(format!("TLS cannot be set up: {e}")))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
-}
-
 /// Why the wire failed, and whose fault that is.
-pub(super) fn broken(error: reqwest::Error, secrets: &Redactor) -> ProviderError {
-    let kind = kind_of(&error);
-    // An address says more about the set-up than a client should read.
-    let error = error.without_url();
-    let story: Vec<_> = causes(&error).map(ToString::to_string).collect();
-    ProviderError::new(kind, secrets.line(&story.join(": ")))
+pub(super) fn broken(error: &(dyn Error + 'static), secrets: &Redactor) -> ProviderError {
+    // None of these names an address, which would say more about the set-up than a client should read.
+    let story: Vec<_> = causes(error).map(ToString::to_string).collect();
+    ProviderError::new(kind_of(error), secrets.line(&story.join(": ")))
 }
 
-fn kind_of(error: &reqwest::Error) -> ErrorKind {
-    let mut http = causes(error).filter_map(|e| e.downcast_ref::<hyper::Error>());
+fn kind_of(error: &(dyn Error + 'static)) -> ErrorKind {
+    let connecting = error.downcast_ref().is_some_and(legacy::Error::is_connect);
     if is_local(error) {
         ErrorKind::Local
-    } else if error.is_connect() && error.is_timeout() {
+    } else if connecting && is_late(error) {
         ErrorKind::ConnectTimeout
-    } else if error.is_connect() {
+    } else if connecting {
         ErrorKind::Connect
-    } else if http.any(hyper::Error::is_parse) {
+    } else if causes(error).filter_map(|e| e.downcast_ref()).any(hyper::Error::is_parse) {
         ErrorKind::Malformed
     } else {
         ErrorKind::Reset
@@ -92,17 +43,45 @@ fn kind_of(error: &reqwest::Error) -> ErrorKind {
 }
 
 /// Is it this machine that ran out of something?
-fn is_local(error: &reqwest::Error) -> bool {
+fn is_local(error: &(dyn Error + 'static)) -> bool {
     const ENOMEM: i32 = 12;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
-    causes(error)
-        .filter_map(|e| e.downcast_ref::<io::Error>()?.raw_os_error())
-        .any(|code| matches!(code, ENOMEM | ENFILE | EMFILE))
+    io_errors(error).filter_map(io::Error::raw_os_error).any(|code| matches!(code, ENOMEM | ENFILE | EMFILE))
 }
 
-fn causes<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
+fn is_late(error: &(dyn Error + 'static)) -> bool {
+    io_errors(error).any(|error| error.kind() == io::ErrorKind::TimedOut)
+}
+
+fn io_errors<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a io::Error> {
+    causes(error).filter_map(|error| error.downcast_ref())
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, vec};
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper_util::{
+        client::legacy::{Client, connect::HttpConnector},
+        rt::TokioExecutor,
+    };
+    use tower::service_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_machine_out_of_descriptors_does_not_blame_the_provider() {
+        let out = service_fn(async |_| Err::<vec::IntoIter<SocketAddr>, _>(io::Error::from_raw_os_error(24)));
+        let tcp = HttpConnector::new_with_resolver(out);
+        let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(tcp);
+        let error = client.get("http://localhost:1/v1".parse().unwrap()).await.unwrap_err();
+        assert_eq!(broken(&error, &Redactor::default()).kind, ErrorKind::Local); // PC5
+    }
 }

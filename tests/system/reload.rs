@@ -146,7 +146,9 @@ async fn a_wrong_configuration_changes_nothing_and_says_all_that_is_wrong() {
 #[tokio::test]
 async fn providers_and_chains_that_were_added_in_code_stay() {
     let (a, b) = (scripted("a").await, scripted("b").await);
-    let adapter = |url: &str| mainstay::providers::bilingual::Bilingual::new(http(), url, None).unwrap();
+    let http = mainstay::providers::http_client(Duration::from_secs(5)).unwrap();
+    let adapter =
+        |url: &str| mainstay::providers::bilingual::Bilingual::new(http.clone(), url, None).unwrap();
     let builder = Runtime::builder().provider("own", adapter(&a.base_url())).chain("mine", ["own", "b"]);
     let text = provider("b", &b.base_url(), "") + &chain("\"own/m\"");
     let mut runtime = builder.config(config(&text)).start().await.unwrap();

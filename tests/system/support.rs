@@ -76,7 +76,8 @@ pub(crate) async fn listening() -> (tokio::net::TcpListener, String) {
 }
 
 pub(crate) fn http() -> reqwest::Client {
-    mainstay::providers::http_client(Duration::from_secs(5)).unwrap()
+    let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    builder.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true).build().unwrap()
 }
 
 /// Timeouts that make a story short.

@@ -4,14 +4,11 @@ use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use mainstay_actors::{
     call::{Api, ProviderReply, Request},
     error::ProviderError,
     ports::{Provider, ProviderCall},
-};
-use reqwest::{
-    Client, Url,
-    header::{HeaderMap, HeaderName, HeaderValue},
 };
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -19,6 +16,7 @@ use serde::Deserialize;
 use super::messages::Messages;
 use crate::providers::{
     address::{self, route},
+    client::HttpClient,
     dialect::unsupported,
     upstream::Upstream,
     wire::BadProvider,
@@ -39,21 +37,21 @@ pub const TRAVELLING: [&str; 2] = [VERSION, BETA];
 /// A server of the Anthropic dialect.
 pub struct Anthropic {
     upstream: Upstream,
-    messages: Url,
-    models: Url,
+    messages: Uri,
+    models: Uri,
 }
 
 impl Anthropic {
     /// A server at `base_url` (with its `/v1`), asked with `key`.
     ///
     /// A key is never sent unencrypted to another machine: with one, `http` goes to loopback addresses only.
-    pub fn new(http: Client, base_url: &str, key: Option<SecretString>) -> Result<Self, BadProvider> {
+    pub fn new(http: HttpClient, base_url: &str, key: Option<SecretString>) -> Result<Self, BadProvider> {
         let base = address::base(base_url, key.is_some())?;
         let mut upstream = Upstream::new(http);
         if let Some(key) = key {
             upstream = upstream.key(HeaderName::from_static("x-api-key"), "", key)?;
         }
-        Ok(Self { upstream, messages: route(&base, "messages"), models: route(&base, "models") })
+        Ok(Self { upstream, messages: route(&base, "messages")?, models: route(&base, "models")? })
     }
 
     async fn ask(&self, call: ProviderCall<'_>) -> Result<ProviderReply, ProviderError> {
@@ -81,7 +79,7 @@ impl Provider for Anthropic {
 
 impl fmt::Debug for Anthropic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Anthropic").field("messages", &self.messages.as_str()).finish_non_exhaustive()
+        f.debug_struct("Anthropic").field("messages", &self.messages).finish_non_exhaustive()
     }
 }
 

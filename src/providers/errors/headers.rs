@@ -8,12 +8,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use http::header::{HeaderMap, HeaderValue};
 use jiff::{SignedDuration, Timestamp};
 use mainstay_actors::{
     call::{Allowance, Allowances},
     error::ErrorKind,
 };
-use reqwest::header::{HeaderMap, HeaderValue};
 
 /// The longest wait a header can ask for; more is cut to it.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -170,7 +170,7 @@ fn until(time: &str, now: SystemTime) -> Option<SignedDuration> {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderName;
+    use http::header::HeaderName;
 
     use super::*;
 

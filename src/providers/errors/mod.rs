@@ -14,8 +14,8 @@ mod tests;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use http::header::HeaderMap;
 use mainstay_actors::error::{ErrorKind, ProviderError};
-use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 

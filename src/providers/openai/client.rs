@@ -3,20 +3,18 @@
 use std::fmt;
 
 use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, Uri, header::AUTHORIZATION};
 use mainstay_actors::{
     call::{Api, ProviderReply},
     error::ProviderError,
     ports::{Provider, ProviderCall},
-};
-use reqwest::{
-    Client, Url,
-    header::{AUTHORIZATION, HeaderMap, HeaderName},
 };
 use secrecy::SecretString;
 
 use super::{chat::Chat, embeddings::Embeddings, responses::Responses};
 use crate::providers::{
     address::{self, route},
+    client::HttpClient,
     dialect::unsupported,
     upstream::Upstream,
     wire::BadProvider,
@@ -37,23 +35,23 @@ pub enum Auth {
 /// A server of the OpenAI dialect.
 pub struct OpenAi {
     upstream: Upstream,
-    chat: Url,
-    responses: Url,
-    embeddings: Url,
-    models: Url,
+    chat: Uri,
+    responses: Uri,
+    embeddings: Uri,
+    models: Uri,
 }
 
 impl OpenAi {
     /// A server at `base_url` (with its `/v1`), asked with `key`.
     ///
     /// A key is never sent unencrypted to another machine: with one, `http` goes to loopback addresses only.
-    pub fn new(http: Client, base_url: &str, key: Option<SecretString>) -> Result<Self, BadProvider> {
+    pub fn new(http: HttpClient, base_url: &str, key: Option<SecretString>) -> Result<Self, BadProvider> {
         Self::authorized(http, base_url, key, Auth::default())
     }
 
     /// The same for a server that looks elsewhere for its key.
     pub fn authorized(
-        http: Client,
+        http: HttpClient,
         base_url: &str,
         key: Option<SecretString>,
         auth: Auth,
@@ -69,10 +67,10 @@ impl OpenAi {
         }
         Ok(Self {
             upstream,
-            chat: route(&base, "chat/completions"),
-            responses: route(&base, "responses"),
-            embeddings: route(&base, "embeddings"),
-            models: route(&base, "models"),
+            chat: route(&base, "chat/completions")?,
+            responses: route(&base, "responses")?,
+            embeddings: route(&base, "embeddings")?,
+            models: route(&base, "models")?,
         })
     }
 
@@ -102,6 +100,6 @@ impl Provider for OpenAi {
 
 impl fmt::Debug for OpenAi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenAi").field("chat", &self.chat.as_str()).finish_non_exhaustive()
+        f.debug_struct("OpenAi").field("chat", &self.chat).finish_non_exhaustive()
     }
 }

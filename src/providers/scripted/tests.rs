@@ -1,4 +1,4 @@
-//! The scripted provider as an application under test meets it: over HTTP, with nothing of ours but the client.
+//! The scripted provider as an application under test meets it: over HTTP, with nothing of ours.
 
 use std::net::SocketAddr;
 
@@ -6,11 +6,10 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::providers::http_client;
 
 async fn start(script: Script) -> (Scripted, Client) {
     let server = Scripted::start(SocketAddr::from(([127, 0, 0, 1], 0)), script).await.unwrap();
-    (server, http_client(Duration::from_secs(5)).unwrap())
+    (server, Client::builder().no_proxy().build().unwrap())
 }
 
 fn url(server: &Scripted, path: &str) -> String {

@@ -1,6 +1,6 @@
 //! Connections: used again, not retried behind anybody's back, and told apart when they fail.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use mainstay_actors::error::ErrorKind;
 use tokio::{
@@ -17,7 +17,6 @@ use crate::providers::{
         Ended::{Failed, Silent, Whole},
         call, http_answer, raw, read_request, scripted, until,
     },
-    wire,
 };
 
 #[tokio::test]
@@ -132,18 +131,4 @@ async fn a_connection_that_does_not_come_up_is_a_connect_timeout() {
     let client = OpenAi::new(http, &format!("http://{addr}/v1"), None).unwrap();
     let error = call(&client, &completion("x"), "m").await.err().unwrap();
     assert_eq!(error.kind, ErrorKind::ConnectTimeout, "{error}"); // PC18
-}
-
-#[tokio::test]
-async fn a_machine_out_of_descriptors_does_not_blame_the_provider() {
-    struct OutOfDescriptors;
-    impl reqwest::dns::Resolve for OutOfDescriptors {
-        fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
-            Box::pin(async { Err(std::io::Error::from_raw_os_error(24).into()) })
-        }
-    }
-    let http = reqwest::Client::builder().tls_backend_preconfigured(wire::tls().unwrap());
-    let http = http.dns_resolver(Arc::new(OutOfDescriptors)).build().unwrap();
-    let client = OpenAi::new(http, "http://localhost:1/v1", None).unwrap();
-    assert_eq!(unary(&client, "m").await, Failed(ErrorKind::Local)); // PC5
 }
