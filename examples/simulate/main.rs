@@ -108,7 +108,7 @@ async fn play(seed: u64) -> Result<Story, String> {
     settle().await;
     let mut story = invariants::check(&stage, &calls)?;
     invariants::after_the_end(stage).await?;
-    if seed % CACHES == 0 {
+    if seed.is_multiple_of(CACHES) {
         story.kept = caches::play(seed).await.map_err(|broken| format!("caches: {broken}"))?;
     }
     Ok(story)
