@@ -16,7 +16,7 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 use super::key::Key;
 
@@ -94,30 +94,33 @@ impl<T> Drop for Landing<T> {
     }
 }
 
+/// Resolves when a stream is over. Those who wait go on in the order in which they came, in every replay.
+type End = Shared<oneshot::Receiver<()>>;
+
 /// The streams under way whose answers will be kept.
 #[derive(Clone, Default)]
-pub(crate) struct Streams(Arc<Mutex<BTreeMap<Name, watch::Receiver<()>>>>);
+pub(crate) struct Streams(Arc<Mutex<BTreeMap<Name, End>>>);
 
 /// The right to be the one stream under a key, until it is dropped.
 pub(crate) struct Leader {
     streams: Streams,
     name: Name,
-    _end: watch::Sender<()>,
+    _end: oneshot::Sender<()>,
 }
 
 impl Streams {
     /// Leads, or learns when the one that leads is over.
-    pub(crate) fn lead(&self, name: Name) -> Result<Leader, watch::Receiver<()>> {
+    pub(crate) fn lead(&self, name: Name) -> Result<Leader, End> {
         let mut under_way = self.under_way();
         if let Some(end) = under_way.get(&name) {
             return Err(end.clone());
         }
-        let (end, ended) = watch::channel(());
-        under_way.insert(name, ended);
+        let (end, ended) = oneshot::channel();
+        under_way.insert(name, ended.shared());
         Ok(Leader { streams: self.clone(), name, _end: end })
     }
 
-    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Name, watch::Receiver<()>>> {
+    fn under_way(&self) -> MutexGuard<'_, BTreeMap<Name, End>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -186,10 +189,10 @@ mod tests {
     async fn one_stream_leads_and_its_end_is_told() {
         let streams = Streams::default();
         let leader = streams.lead(KEY).ok().unwrap();
-        let mut wait = streams.lead(KEY).err().unwrap();
-        assert!(wait.changed().now_or_never().is_none());
+        let wait = streams.lead(KEY).err().unwrap();
+        assert!(wait.clone().now_or_never().is_none());
         drop(leader);
-        assert!(wait.changed().await.is_err());
+        assert!(wait.await.is_err());
         assert!(streams.lead(KEY).is_ok());
     }
 }

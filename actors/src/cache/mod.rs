@@ -20,6 +20,8 @@ mod testing;
 pub mod tier;
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use flight::Leader;

@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-const SECOND: Duration = Duration::from_secs(1);
-const ANY: CacheControl = CacheControl {
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const ANY: CacheControl = CacheControl {
     tenant: None,
     namespace: None,
     tags: Vec::new(),
@@ -37,9 +37,9 @@ const ANY: CacheControl = CacheControl {
 };
 
 /// A process with a cache of its own over a disk of its own and a store that it shares.
-struct Process {
-    tree: Supervised,
-    disk: Arc<FakeStore>,
+pub(super) struct Process {
+    pub(super) tree: Supervised,
+    pub(super) disk: Arc<FakeStore>,
 }
 
 impl Process {
@@ -48,14 +48,23 @@ impl Process {
     }
 
     async fn over(memory: Option<u64>, disk: Arc<FakeStore>, shared: &Arc<FakeStore>) -> Self {
-        let mut system = SystemBuilder::new(Arc::new(VirtualClock::start()), 1, 1);
+        Self::at(VirtualClock::start(), memory, disk, shared).await
+    }
+
+    pub(super) async fn at(
+        clock: VirtualClock,
+        memory: Option<u64>,
+        disk: Arc<FakeStore>,
+        shared: &Arc<FakeStore>,
+    ) -> Self {
+        let mut system = SystemBuilder::new(Arc::new(clock), 1, 1);
         let tiers = vec![TierPlan::disk(disk.clone()), TierPlan::redis(shared.clone())];
         let rules = Arc::new(PlainRules);
         system.cache(CachePlan { policy: CachePolicy::default(), rules, memory, tiers }).unwrap();
         Self { tree: system.start(|_| Ok(Vec::new())).await.unwrap(), disk }
     }
 
-    fn cache(&self) -> &Cache {
+    pub(super) fn cache(&self) -> &Cache {
         self.tree.system().cache().unwrap()
     }
 
@@ -63,16 +72,20 @@ impl Process {
         self.held(what, &ANY).await.map(|held| (held.level, text(&held.entry)))
     }
 
-    async fn held(&self, what: &'static str, control: &CacheControl) -> Option<Held> {
+    pub(super) async fn held(&self, what: &'static str, control: &CacheControl) -> Option<Held> {
         let question = self.cache().question(&question(what, control), "a/m").unwrap();
         self.cache().find(&question, control).await
+    }
+
+    pub(super) fn key(&self, what: &'static str, control: &CacheControl) -> key::Key {
+        self.cache().question(&question(what, control), "a/m").unwrap().key
     }
 
     fn keep(&self, what: &'static str, answer: &str) {
         self.keep_for(what, answer, &ANY);
     }
 
-    fn keep_for(&self, what: &'static str, answer: &str, control: &CacheControl) {
+    pub(super) fn keep_for(&self, what: &'static str, answer: &str, control: &CacheControl) {
         let question = self.cache().question(&question(what, control), "a/m").unwrap();
         let entry = entry(self.cache(), &question, answer, control);
         self.cache().keep(&question, entry);
@@ -103,7 +116,7 @@ fn entry(cache: &Cache, question: &Question, answer: &str, control: &CacheContro
     }
 }
 
-fn text(entry: &Entry) -> String {
+pub(super) fn text(entry: &Entry) -> String {
     match &entry.answer {
         Kept::Whole(body) => String::from_utf8(body.to_vec()).unwrap(),
         other => panic!("{other:?}"),

@@ -236,12 +236,12 @@ impl<'a> Visit<'a> {
         if control.no_cache || control.no_store || control.only_if_cached {
             return Ok(None);
         }
-        let mut ended = match self.cache.streams().lead(self.question.flight()) {
+        let ended = match self.cache.streams().lead(self.question.flight()) {
             Ok(leader) => return Ok(Some(leader)),
             Err(ended) => ended,
         };
         let patience = self.patience().unwrap_or(FOLLOW).min(FOLLOW);
-        let _ = tokio::time::timeout(patience, ended.changed()).await;
+        let _ = tokio::time::timeout(patience, ended).await;
         match self.look().await {
             Some(kept) if kept.freshness == Freshness::Fresh => Err(kept),
             _ => Ok(None),

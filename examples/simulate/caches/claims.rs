@@ -6,12 +6,13 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use mainstay::actors::cache::{
     CacheStory,
     control::CacheControl,
-    entry::{Freshness, Windows},
+    entry::Windows,
     key::{Key, Scope},
     marks::Purge,
     stats::Use,
@@ -152,15 +153,22 @@ impl Claims {
             return Err(format!("it was not to be kept: {}", told()));
         }
         let windows = answer.windows.ok_or_else(|| format!("it was not complete: {}", told()))?;
-        let expected = match windows.for_caller(now, control) {
-            Freshness::Fresh => Use::Hit,
-            Freshness::Stale => Use::Stale,
-            Freshness::IfError => Use::IfError,
-            Freshness::Over => return Err(format!("it was over: {}", told())),
+        let (age_now, stale_for) =
+            (now - windows.made, Duration::from_millis(now.saturating_sub(windows.fresh)));
+        let young =
+            !control.no_cache && control.max_age.is_none_or(|limit| Duration::from_millis(age_now) <= limit);
+        let is_so = match how {
+            Use::Hit => now < windows.fresh && young,
+            Use::Stale => (windows.fresh..windows.stale).contains(&now) && young,
+            Use::IfError => {
+                let limit = control.stale_if_error;
+                now < windows.error && limit.is_none_or(|limit| !limit.is_zero() && stale_for <= limit)
+            }
+            Use::Joined | Use::Miss => false,
         };
-        match expected == *how && age.as_millis() as u64 == windows.age(now) {
+        match is_so && age.as_millis() as u64 == age_now {
             true => Ok(()),
-            false => Err(format!("it was {expected:?}, {windows:?}: {}", told())),
+            false => Err(format!("it is not what is said of it: {}", told())),
         }
     }
 

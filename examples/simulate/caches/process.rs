@@ -28,7 +28,7 @@ use mainstay::{
 };
 
 use super::{
-    asking::{NAMESPACES, TAGS, TENANTS},
+    asking::{NAMESPACES, TAGS, TENANTS, often_first},
     authors::{Author, Desk},
     claims::Claims,
 };
@@ -122,6 +122,9 @@ impl Process {
     pub(super) fn miscast(&self, chance: &mut fastrand::Rng) {
         let acts = [
             Act::Answer,
+            Act::Answer,
+            Act::Answer,
+            Act::Answer,
             Act::Fail(ErrorKind::ServerError),
             Act::Hang,
             Act::Refuse(2),
@@ -133,8 +136,8 @@ impl Process {
     }
 
     pub(super) async fn purge(&self, chance: &mut fastrand::Rng) {
-        let tenant: Arc<str> = TENANTS[chance.usize(0..TENANTS.len())].into();
-        let namespace = NAMESPACES[chance.usize(0..NAMESPACES.len())].into();
+        let tenant: Arc<str> = TENANTS[often_first(chance, TENANTS.len())].into();
+        let namespace = NAMESPACES[often_first(chance, NAMESPACES.len())].into();
         let claims = &self.desk.claims;
         let (what, whole) = match (chance.u8(0..8), claims.some_key(chance.u64(..))) {
             (0, _) => (Purge::All, None),
