@@ -46,3 +46,5 @@ mod streams;
 mod support;
 #[path = "system/tidy.rs"]
 mod tidy;
+#[path = "system/timeouts.rs"]
+mod timeouts;
