@@ -319,6 +319,24 @@ async fn a_tier_goes_on_where_its_actor_crashed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tier_whose_actor_is_between_two_lives_is_not_asked() {
+    let shared: Arc<FakeStore> = Arc::default();
+    let process = Process::start(None, &shared).await;
+    shared.turn(Weather::Hung);
+    process.cache().tier(Level::Redis).unwrap().actor().unwrap().crash();
+    settle().await;
+    for _ in 0..10 {
+        let (started, asked) = (now(), shared.asked());
+        assert_eq!(process.find("q").await, None);
+        assert_eq!((now() - started, shared.asked()), (Duration::ZERO, asked)); // CA6
+        tokio::time::sleep(SECOND).await;
+    }
+    shared.turn(Weather::Fine);
+    tokio::time::sleep(10 * SECOND).await;
+    assert!(process.cache().status().tiers[1].up);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_older_copy_never_hides_a_fresher_one_below_it() {
     let shared = Arc::default();
     let (one, other) =

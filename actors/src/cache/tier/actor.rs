@@ -298,6 +298,13 @@ pub(crate) fn unix_ms(clock: &dyn Clock) -> UnixMs {
     clock.unix_time().as_millis() as u64
 }
 
+impl Drop for TierActor {
+    /// Between two lives nobody shares purges and nobody hears of trouble: the tier is not asked.
+    fn drop(&mut self) {
+        self.tier.open.store(false, Ordering::Release);
+    }
+}
+
 impl Behavior for TierActor {
     type Msg = TierNews;
 
