@@ -1,4 +1,4 @@
-//! Two processes with caches over one shared store, in each third seed: stores and tiers' actors fail, providers
+//! Two processes with caches over one shared store, in each seventh seed: stores and tiers' actors fail, providers
 //! fail, operators purge, days pass, configurations change.
 //!
 //! It is a play of its own beside the crew's: days that pass would be silence to circuits. What must hold of each
@@ -22,7 +22,7 @@ const CLIENTS: usize = 4;
 const TROUBLE: Duration = Duration::from_secs(60);
 const CALM: Duration = Duration::from_secs(30);
 /// How long after the last fault a mode may be other than normal.
-const RECOVERY: Duration = Duration::from_secs(300);
+const RECOVERY: Duration = Duration::from_secs(60);
 
 /// Plays it, and tells what was asked and what came of it.
 pub(crate) async fn play(seed: u64) -> Result<Vec<String>, String> {
