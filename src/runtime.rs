@@ -1,17 +1,18 @@
 //! Builds the adapters, starts the tree, changes both while they run, and stops them in order.
 //!
-//! [`difference`] tells what another configuration would change, and [`reload`] changes it.
+//! [`boot`] opens what the last boot left, and [`keeping`] what the cache is kept in. [`difference`] tells what another
+//! configuration would change, and [`reload`] changes it.
 //!
 //! Nothing global is touched: no logger, no metrics recorder, no signal handler. Two runtimes live in one
 //! process without meeting.
 
+mod boot;
 mod difference;
 mod keeping;
 mod reload;
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -45,7 +46,6 @@ use crate::{
         scripted::{Script, Scripted},
     },
     reach::TcpReach,
-    storage::{MemoryState, RedbState},
     watchdog::Watchdog,
 };
 
@@ -374,7 +374,7 @@ impl Builder {
         #[cfg(feature = "server")]
         listeners.check().map_err(ConfigError::one)?;
         let by_host = names.into_iter().map(String::from).collect();
-        let (state, boot) = open_state(config.data_dir.clone(), clock.unix_time()).await?;
+        let (state, boot) = boot::open_state(config.data_dir.clone(), clock.unix_time()).await?;
         let mut system = SystemBuilder::new(clock.clone(), seed.unwrap_or_else(|| fastrand::u64(..)), boot);
         let configured = || (!config.egress.is_empty()).then(|| TcpReach::new(config.egress.clone()));
         if let Some(reach) = reach.or_else(|| Some(Arc::new(configured()?))) {
@@ -463,40 +463,4 @@ async fn adapter(
             Arc::new(InProcess::new(server, client))
         }
     })
-}
-
-/// Opens the store and counts this life of the process: its number is higher than the one before, as far as the
-/// store remembers; without a directory, as far as the machine's clock goes forward.
-async fn open_state(
-    data_dir: Option<PathBuf>,
-    unix_time: Duration,
-) -> Result<(Box<dyn StateStore>, u64), StoreError> {
-    let opening = tokio::task::spawn_blocking(move || {
-        let state: Box<dyn StateStore> = match data_dir {
-            Some(dir) => Box::new(open(&dir, unix_time)?),
-            None => Box::new(MemoryState::default()),
-        };
-        let boot = count_boot(&*state, unix_time)?;
-        Ok((state, boot))
-    });
-    opening.await.unwrap_or_else(|_| {
-        let problem = "opening it panicked: report this as a bug".into();
-        Err(StoreError { place: "data_dir".into(), problem, in_use: false })
-    })
-}
-
-fn open(dir: &Path, unix_time: Duration) -> Result<RedbState, StoreError> {
-    let opened = RedbState::open(dir, unix_time)?;
-    if let Some(aside) = opened.set_aside {
-        tracing::warn!(aside = %aside.display(), "the state store could not be read: set aside, and begun anew");
-    }
-    Ok(opened.state)
-}
-
-fn count_boot(store: &dyn StateStore, unix_time: Duration) -> Result<u64, StoreError> {
-    const KEY: &str = "boot";
-    let last = store.load(KEY)?.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
-    let boot = (last + 1).max(unix_time.as_millis() as u64);
-    store.save(KEY, &boot.to_be_bytes())?;
-    Ok(boot)
 }
